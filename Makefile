@@ -1,0 +1,32 @@
+# Everything from an empty checkout: each target makes the virtual environment it needs.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test test-fast check clean
+
+demo: $(VENV)/.export  ## the whole line on real photographs, on this machine
+	$(BIN)/mofa-deploy run nafnet-tiny --device host --out build
+
+test: check  ## everything CI runs
+	$(BIN)/python -m pytest
+
+test-fast: $(VENV)/.dev
+	$(BIN)/python -m pytest -m "not slow"
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+$(VENV)/.export: setup.cfg pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[export]'
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.export
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf build $(VENV)

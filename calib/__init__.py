@@ -1,0 +1,1 @@
+"""Where ranges come from: images, crops, activations. Imports `calib` and `deploy.errors` only."""

@@ -1,0 +1,231 @@
+"""A model file and the sidecar that says where it came from. The only hand-off between stages.
+
+`MODEL.KIND.onnx` stands beside `MODEL.KIND.onnx.json`. Both are written under temporary names and
+renamed, the sidecar first, so a model file with its final name always has its sidecar; a sidecar
+whose sha256 does not match its model is stale and refused.
+"""
+
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from fnmatch import fnmatchcase
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from deploy.errors import ArtifactError, OutputError
+
+SIDECAR_SCHEMA = 1  # 1: first version
+
+# plain -> fp32 -> int8-TARGET -> int8-opt-TARGET; external: a user's own .onnx file
+STAGES = ("external", "plain", "fp32", "int8", "int8-opt")
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A model file that a stage wrote, or one that the user brought.
+
+    Attributes:
+        path: the model file.
+        sha256: of the model file's bytes.
+        kind: a stage name, with the target it is made for where there is one (`int8-x86`).
+        model: the network's name, the same along the whole line.
+        parent_sha256: the artifact it was made from; None at the head of the line.
+        params: what the stage was asked to do.
+        tool_versions: of the libraries that did it.
+        fidelity: what was measured when it was made; a missing figure is absent, never 0.
+    """
+
+    path: Path
+    sha256: str
+    kind: str
+    model: str
+    parent_sha256: str | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    tool_versions: Mapping[str, str] = field(default_factory=dict)
+    fidelity: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def target(self) -> str | None:
+        """The hardware it is made for, or None where any will do."""
+        return self.params.get("target")
+
+
+def artifact_path(folder: Path, model: str, kind: str) -> Path:
+    """Give the file that holds one kind of one model."""
+    return folder / f"{model}.{kind}.onnx"
+
+
+def file_sha256(path: Path) -> str:
+    """Give the sha256 of a file's bytes, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def tool_versions(*distributions: str) -> dict[str, str]:
+    """Give the installed version of each distribution, and of this package."""
+    return {name: metadata.version(name) for name in ("mofa-deploy", *distributions)}
+
+
+@contextmanager
+def unfinished(final: Path) -> Iterator[Path]:
+    """Lend a temporary path beside `final`; rename it there if the block ends well.
+
+    Raises:
+        OutputError: the folder cannot be made or written, or the disk is full.
+    """
+    temporary = final.with_name(f".{final.name}.{os.getpid()}.unfinished")
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        temporary.replace(final)
+    except OSError as error:
+        raise _output_error(final, error) from error
+    finally:
+        with suppress(OSError):  # the folder itself is the problem; that error is on its way
+            temporary.unlink(missing_ok=True)
+
+
+def _output_error(final: Path, error: OSError) -> Exception:
+    if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+        return OutputError(f"cannot write {final}", "the folder is read-only; pass another --out")
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return OutputError(f"no space left to write {final}", "free some, or pass another --out")
+    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        return OutputError(f"{final.parent} is not a folder", "pass another --out")
+    return error
+
+
+def write_artifact(
+    written: Path,
+    folder: Path,
+    *,
+    model: str,
+    kind: str,
+    parent: Artifact | None,
+    params: Mapping[str, Any],
+    versions: Mapping[str, str],
+    fidelity: Mapping[str, Any],
+) -> Artifact:
+    """Give a checked model file its sidecar and its final name.
+
+    Args:
+        written: the finished model under a temporary name; moved, not copied.
+        folder: where it goes, as `artifact_path` names it.
+
+    Raises:
+        OutputError: the folder refuses.
+    """
+    final = artifact_path(folder, model, kind)
+    parent_sha256 = parent.sha256 if parent else None
+    artifact = Artifact(
+        final, file_sha256(written), kind, model, parent_sha256, params, versions, fidelity
+    )
+    record = {"schema": SIDECAR_SCHEMA, **asdict(artifact), "path": final.name}
+    with unfinished(sidecar_path(final)) as temporary:
+        temporary.write_text(json.dumps(record, indent=1) + "\n")
+    try:
+        written.replace(final)
+    except OSError as error:
+        raise _output_error(final, error) from error
+    return artifact
+
+
+def sidecar_path(path: Path) -> Path:
+    """Give the sidecar's path of a model file."""
+    return path.with_name(path.name + ".json")
+
+
+def read_artifact(path: Path) -> Artifact:
+    """Read a model file's sidecar and check that it belongs to the file.
+
+    A model file without a sidecar is the user's own: kind `external`, named after the file.
+
+    Raises:
+        ArtifactError: no such file, or a sidecar that is broken, newer or of other bytes.
+    """
+    if not path.is_file():
+        raise ArtifactError(f"no model file at {path}", "check the path, or run the stage before")
+    sidecar = sidecar_path(path)
+    if not sidecar.exists():
+        return Artifact(path, file_sha256(path), "external", path.name.split(".")[0])
+    artifact = _read_sidecar(path)
+    if artifact.sha256 != file_sha256(path):
+        raise ArtifactError(
+            f"{path} is not the file that {sidecar.name} describes",
+            "run the stage again with --force",
+        )
+    return artifact
+
+
+def _read_sidecar(path: Path) -> Artifact:
+    sidecar = sidecar_path(path)
+    try:
+        record = json.loads(sidecar.read_text())
+        schema = record.pop("schema")
+        if schema > SIDECAR_SCHEMA:
+            raise ArtifactError(
+                f"{sidecar} has schema {schema}, this version reads up to {SIDECAR_SCHEMA}",
+                "update mofa-deploy",
+            )
+        return Artifact(**{**record, "path": path})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ArtifactError(
+            f"{sidecar} is not a sidecar ({error})", "delete it and run the stage again"
+        ) from error
+
+
+def finished(
+    folder: Path, model: str, kind: str, parent: Artifact | None, params: Mapping[str, Any]
+) -> Artifact | None:
+    """Give the artifact that a stage would write, if it is there from the same inputs."""
+    path = artifact_path(folder, model, kind)
+    if not path.exists() or not sidecar_path(path).exists():
+        return None
+    try:
+        there = read_artifact(path)
+    except ArtifactError:
+        return None
+    same_params = json.loads(json.dumps(dict(params))) == dict(there.params)
+    same_parent = there.parent_sha256 == (parent.sha256 if parent else None)
+    return there if same_params and same_parent else None
+
+
+def list_artifacts(folder: Path, kinds: Sequence[str] = ("*",)) -> list[Artifact]:
+    """Give the artifacts in a folder whose kind matches a pattern, in the order of the line."""
+    found = [
+        read_artifact(path) for path in sorted(folder.glob("*.onnx")) if sidecar_path(path).exists()
+    ]
+    matching = [one for one in found if any(fnmatchcase(one.kind, kind) for kind in kinds)]
+    return sorted(matching, key=lambda one: (one.model, _place(one.kind), one.kind))
+
+
+def _place(kind: str) -> int:
+    stage = max((stage for stage in STAGES if kind.startswith(stage)), key=len, default="external")
+    return STAGES.index(stage)
+
+
+def find_artifact(folder: Path, kinds: Sequence[str], *, made_by: str) -> Artifact:
+    """Give the one artifact of these kinds in a folder.
+
+    Args:
+        kinds: patterns of kinds, best first: the first that matches anything decides.
+        made_by: the command that makes such an artifact, for the error.
+
+    Raises:
+        ArtifactError: there is none, or more than one; the candidates are named.
+    """
+    for kind in kinds:
+        candidates = list_artifacts(folder, [kind])
+        if len(candidates) == 1:
+            return candidates[0]
+        if candidates:
+            names = ", ".join(str(one.path) for one in candidates)
+            raise ArtifactError(f"{len(candidates)} candidates in {folder}: {names}", "name one")
+    raise ArtifactError(
+        f"no {' or '.join(kinds)} artifact in {folder}", f"run `{made_by}` first, or name a file"
+    )

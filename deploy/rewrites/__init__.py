@@ -1,0 +1,1 @@
+"""Exact graph rewrites, one a file, the algebra in its docstring."""

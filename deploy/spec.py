@@ -1,0 +1,53 @@
+"""What a network is, before it is a file: its tensors, where it comes from, how to build it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One input or output of a network.
+
+    Attributes:
+        name: fixed name in the exported graph.
+        shape: (N, C, H, W).
+        value_range: least and greatest value the tensor is meant to hold.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+    value_range: tuple[float, float] = (0.0, 1.0)
+
+
+def rgb_image(name: str, side_px: int = 256) -> TensorSpec:
+    """Give the spec of a square RGB image in [0, 1]: (1, 3, side_px, side_px) float32."""
+    return TensorSpec(name, (1, 3, side_px, side_px))
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A named network.
+
+    Attributes:
+        name: what the user types; also the stem of every file made from it.
+        factory: builds the network with untrained weights.
+        checkpoint: trained weights, or None. Without them no quality is ever reported.
+        inputs: one spec per input, in call order.
+        outputs: one spec per output.
+        source: paper, table and row that the network stands for.
+        licence: of the checkpoint, or of the code when there is none.
+    """
+
+    name: str
+    factory: "Callable[[], nn.Module]"
+    checkpoint: Path | None
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    source: str
+    licence: str
