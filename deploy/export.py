@@ -1,0 +1,174 @@
+"""ModelSpec -> `plain`: what torch.onnx.export gives, simplified, checked against torch."""
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxsim
+import torch
+from torch import nn
+
+from deploy.artifact import (
+    Artifact,
+    artifact_path,
+    file_sha256,
+    finished,
+    temporary_beside,
+    tool_versions,
+    write_artifact,
+)
+from deploy.errors import FidelityError, GraphError, UsageError
+from deploy.fidelity import Probe, max_error, require_max_error
+from deploy.inference import Run, open_run
+from deploy.spec import ModelSpec
+from deploy.zoo.checkpoint import load_checkpoint
+
+# The newest pair that ONNX Runtime 1.17 loads without a warning; LayerNormalization needs 17.
+OPSET = 18
+IR_VERSION = 8
+MAX_ERROR = 1e-4
+SIDE_MULTIPLE = 8  # what dynamic height and width must be a multiple of
+UNTRAINED_SEED = 0
+
+
+def export(
+    spec: ModelSpec,
+    folder: Path,
+    probe: Probe,
+    *,
+    dynamic: bool = False,
+    force: bool = False,
+) -> tuple[Artifact, bool]:
+    """Export a network to ONNX with its weights inside the file.
+
+    Args:
+        probe: real images that torch and ONNX Runtime are compared on.
+        dynamic: leave height and width open, in multiples of SIDE_MULTIPLE px.
+
+    Returns:
+        The artifact, and whether it was made now (False: it was there already).
+
+    Raises:
+        CheckpointError: the checkpoint does not fit.
+        GraphError: the network cannot be exported.
+        FidelityError: ONNX Runtime and torch differ by more than MAX_ERROR. Nothing is written.
+    """
+    params = {
+        "source": spec.source,
+        "weights_sha256": file_sha256(spec.checkpoint) if spec.checkpoint else None,
+        "trained": spec.checkpoint is not None,
+        "input_shape": list(spec.inputs[0].shape),
+        "opset": OPSET,
+        "dynamic": dynamic,
+        "probe": probe.name,
+    }
+    there = None if force else finished(folder, spec.name, "plain", None, params)
+    if there:
+        return there, False
+    network = build(spec)
+    with temporary_beside(artifact_path(folder, spec.name, "plain")) as temporary:
+        model = _simplify(_to_onnx(network, spec, dynamic), spec.name)
+        onnx.save(model, temporary)
+        run = open_run(temporary)
+        error = max_error(_torch_run(network), run, probe.crops)
+        require_max_error(error, MAX_ERROR, f"{spec.name}: ONNX Runtime against torch")
+        artifact = write_artifact(
+            temporary,
+            folder,
+            model=spec.name,
+            kind="plain",
+            parent=None,
+            params=params,
+            versions=tool_versions("torch", "onnx", "onnxscript", "onnxsim", "onnxruntime"),
+            fidelity={"max_error_vs_torch": error, **probe.quality(run)},
+        )
+    return artifact, True
+
+
+def build(spec: ModelSpec) -> nn.Module:
+    """Give the network ready for inference: trained weights, or seeded untrained ones."""
+    torch.manual_seed(UNTRAINED_SEED)
+    network = spec.factory()
+    if not isinstance(network, nn.Module):
+        raise UsageError(f"{spec.source} gave a {type(network).__name__}", "return an nn.Module")
+    if spec.checkpoint is not None:
+        load_checkpoint(network, spec.checkpoint)
+    return network.eval()
+
+
+def _torch_run(network: nn.Module) -> Run:
+    def run(batch: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            return network(torch.from_numpy(batch)).numpy()
+
+    return run
+
+
+def _to_onnx(network: nn.Module, spec: ModelSpec, dynamic: bool) -> onnx.ModelProto:
+    example = torch.rand(spec.inputs[0].shape)
+    shapes = None
+    if dynamic:
+        sides = {
+            2: SIDE_MULTIPLE * torch.export.Dim("height_blocks", min=1, max=1024),
+            3: SIDE_MULTIPLE * torch.export.Dim("width_blocks", min=1, max=1024),
+        }
+        shapes = (sides,)
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                network,
+                (example,),
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=[tensor.name for tensor in spec.inputs],
+                output_names=[tensor.name for tensor in spec.outputs],
+                dynamic_shapes=shapes,
+                external_data=False,
+            )
+    except Exception as error:  # torch's exporter fails in many types, all of them the network's
+        reason = str(error).strip().splitlines()[0]
+        raise GraphError(f"torch cannot export {spec.name} ({reason})", "see torch.onnx") from error
+    assert program is not None  # it is None only for the other exporter
+    return program.model_proto
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Hold back the exporter's progress prints, and warnings that ask nothing of the user."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _simplify(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
+    with _quiet():
+        simplified, equal = onnxsim.simplify(model, check_n=1)
+    if not equal:
+        raise FidelityError(
+            f"onnxsim changed what {name} computes", "report it to onnxsim with the network"
+        )
+    simplified.ir_version = IR_VERSION
+    _strip_provenance(simplified)
+    onnx.checker.check_model(simplified)
+    return simplified
+
+
+def _strip_provenance(model: onnx.ModelProto) -> None:
+    """Drop torch's notes on each node: they hold stack traces and paths of its machine."""
+    for entry in (*model.graph.node, *model.graph.input, *model.graph.output, model.graph):
+        del entry.metadata_props[:]
+        entry.doc_string = ""
+    for value in (*model.graph.value_info, *model.graph.initializer):
+        del value.metadata_props[:]
+    del model.metadata_props[:]

@@ -1,0 +1,106 @@
+"""Reading an ONNX file that may be anyone's: checks before a stage takes it.
+
+The one place that opens .onnx files for editing.
+"""
+
+from pathlib import Path
+
+import onnx
+from onnx.external_data_helper import ExternalDataInfo, uses_external_data
+
+from deploy.errors import GraphError
+from deploy.spec import TensorSpec
+
+
+def load_graph(path: Path) -> onnx.ModelProto:
+    """Read a model with all its weights.
+
+    External weights are read from the model's own folder only: a file that points elsewhere is
+    refused before anything is opened.
+
+    Raises:
+        GraphError: the file is no valid ONNX model, or its weights lie outside its folder.
+    """
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except Exception as error:  # protobuf raises its own, undocumented types
+        raise GraphError(
+            f"{path} is no ONNX file ({_first_line(error)})", "export it again"
+        ) from error
+    if not model.graph.node:
+        raise GraphError(f"{path} holds no graph", "export it again")
+    _check_external_data(model, path)
+    try:
+        onnx.load_external_data_for_model(model, str(path.parent))
+        onnx.checker.check_model(model)
+    except (onnx.checker.ValidationError, OSError, ValueError) as error:
+        raise GraphError(
+            f"{path} is no valid ONNX model ({_first_line(error)})", "export it again"
+        ) from error
+    return model
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _check_external_data(model: onnx.ModelProto, path: Path) -> None:
+    folder = path.parent.resolve()
+    for tensor in model.graph.initializer:
+        if not uses_external_data(tensor):
+            continue
+        location = ExternalDataInfo(tensor).location
+        target = (folder / location).resolve()
+        if not target.is_relative_to(folder):
+            raise GraphError(
+                f"{path} keeps the weights {tensor.name!r} outside its folder, at {location!r}",
+                "save the model with its weights inside the file",
+            )
+        if not target.is_file():
+            raise GraphError(
+                f"{path} needs its weights file {location!r}, which is not there",
+                "put it beside the model",
+            )
+
+
+def image_input(model: onnx.ModelProto, path: Path) -> TensorSpec:
+    """Give the model's one input: a static (N, C, H, W) float32 tensor.
+
+    Raises:
+        GraphError: several inputs, another type or rank, or a dimension that is not fixed.
+    """
+    spec = any_image_input(model, path)
+    if 0 in spec.shape:
+        raise GraphError(
+            f"{path} has dynamic shapes ({spec.name}: {_shape_text(model)})",
+            "export it without --dynamic; this stage needs a static shape",
+        )
+    return spec
+
+
+def any_image_input(model: onnx.ModelProto, path: Path) -> TensorSpec:
+    """Give the model's one input; a dimension that is not fixed is 0.
+
+    Raises:
+        GraphError: several inputs, another type or another rank.
+    """
+    initializers = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in initializers]
+    if len(inputs) != 1 or len(model.graph.output) != 1:
+        raise GraphError(
+            f"{path} has {len(inputs)} inputs and {len(model.graph.output)} outputs",
+            "an image-restoration model has one of each",
+        )
+    tensor = inputs[0].type.tensor_type
+    shape = tuple(dim.dim_value for dim in tensor.shape.dim)
+    if tensor.elem_type != onnx.TensorProto.FLOAT or len(shape) != 4:
+        raise GraphError(
+            f"{path} takes {onnx.TensorProto.DataType.Name(tensor.elem_type)} of rank {len(shape)}",
+            "a float32 tensor (N, C, H, W) is needed",
+        )
+    return TensorSpec(inputs[0].name, shape)
+
+
+def _shape_text(model: onnx.ModelProto) -> str:
+    dims = model.graph.input[0].type.tensor_type.shape.dim
+    return "x".join(str(dim.dim_value or dim.dim_param or "?") for dim in dims)
