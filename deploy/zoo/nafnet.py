@@ -67,6 +67,13 @@ class NAFBlock(nn.Module):
         return y + self.conv5(self.gate(self.conv4(self.norm2(y)))) * self.gamma
 
 
+class PlainSkip(nn.Module):
+    """skip (N, C, H, W), coarser (N, 2C, H/2, W/2) -> the skip as it is; where a gate can go."""
+
+    def forward(self, skip: Tensor, coarser: Tensor) -> Tensor:
+        return skip
+
+
 class NAFNet(nn.Module):
     """RGB in, RGB out, same size; the network adds its output to its input.
 
@@ -102,6 +109,7 @@ class NAFNet(nn.Module):
             )
             channels //= 2
             self.decoders.append(_stage(channels, blocks))
+        self.skips = nn.ModuleList(PlainSkip() for _ in decoder_blocks)
 
     def forward(self, image: Tensor) -> Tensor:
         """(N, 3, H, W) -> (N, 3, H, W), RGB in [0, 1]; zero-padded inside to `side_multiple`."""
@@ -114,8 +122,9 @@ class NAFNet(nn.Module):
             skips.append(x)
             x = down(x)
         x = self.middle_blks(x)
-        for decoder, up, skip in zip(self.decoders, self.ups, reversed(skips), strict=True):
-            x = decoder(up(x) + skip)
+        decoding = zip(self.decoders, self.ups, self.skips, reversed(skips), strict=True)
+        for decoder, up, carry, skip in decoding:
+            x = decoder(up(x) + carry(skip, x))
         restored = self.ending(x) + padded
         if padded is image:
             return restored

@@ -1,0 +1,28 @@
+"""The runtime variant of the MOFA paper: layer normalization removed.
+
+Source: MOFA paper (arXiv:2308.12494), section 4: LN is removed to measure on the phone, as "not
+deployable". It does not say what replaces it; the identity is the reading taken here. Nothing is
+retrained, so the images it gives are not to be judged.
+"""
+
+from torch import nn
+
+from deploy.errors import UsageError
+from deploy.zoo.conversion import Net, exchange
+from deploy.zoo.nafnet import LayerNorm2d
+
+
+def without_layernorm(model: Net) -> Net:
+    """Give a copy with every LayerNorm2d replaced by the identity; other weights are kept.
+
+    Load a checkpoint before this conversion: its normalization tensors have no place after it.
+
+    Raises:
+        UsageError: the model has no LayerNorm2d.
+    """
+    norms = [name for name, module in model.named_modules() if isinstance(module, LayerNorm2d)]
+    if not norms:
+        raise UsageError(
+            f"{type(model).__name__} has no LayerNorm2d to remove", "leave --no-layernorm out"
+        )
+    return exchange(model, {name: nn.Identity() for name in norms})
