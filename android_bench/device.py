@@ -44,7 +44,13 @@ class Device(Protocol):
         ...
 
     def run(self, argv: Sequence[str], timeout_s: float) -> Completed:
-        """Run a program there and wait for it, at most timeout_s."""
+        """Run a program there, in the session's folder, and wait for it, at most timeout_s.
+
+        At the time limit, or when this is interrupted, the program and its children are killed.
+
+        Raises:
+            DeviceError: the program cannot be started.
+        """
         ...
 
     def remove(self) -> None:

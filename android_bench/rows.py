@@ -8,6 +8,8 @@ Schema history:
 """
 
 from dataclasses import dataclass
+from types import NoneType
+from typing import get_args, get_type_hints
 
 SCHEMA_VERSION = 1
 
@@ -56,6 +58,9 @@ class RunRow:
     psnr_vs_fp32_db: float | None
     degraded_psnr_db: float | None
     degraded_ssim: float | None
+    # what the runtime was asked to do with the graph
+    graph_opt_level: str | None = None
+    session_config: str | None = None  # JSON object of the entries that the case asked for
 
 
 @dataclass(frozen=True)
@@ -102,3 +107,15 @@ TABLES: dict[str, type] = {
     "memory_samples": MemorySampleRow,
     "devices": DeviceRow,
 }
+
+_DTYPES = {int: "Int64", float: "Float64", str: "string", bool: "boolean"}
+
+
+def column_dtypes(row_type: type) -> dict[str, str]:
+    """Give each column of a table and its pandas dtype: nullable, so that an empty one keeps it."""
+    return {name: _DTYPES[_present(hint)] for name, hint in get_type_hints(row_type).items()}
+
+
+def _present(hint: type) -> type:
+    """Give T of `T | None`."""
+    return next((one for one in get_args(hint) if one is not NoneType), hint)
