@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 .PHONY: demo test test-fast check clean
 
 demo: $(VENV)/.export  ## the whole line on real photographs, on this machine
-	$(BIN)/mofa-deploy run nafnet-tiny --device host --out build
+	$(BIN)/mofa-deploy run --device host --out build
 
 test: check  ## everything CI runs
 	$(BIN)/python -m pytest

@@ -5,19 +5,15 @@ renamed, the sidecar first, so a model file with its final name always has its s
 whose sha256 does not match its model is stale and refused.
 """
 
-import errno
-import hashlib
 import json
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from fnmatch import fnmatchcase
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from deploy.errors import ArtifactError, OutputError
+from deploy.errors import ArtifactError
+from deploy.files import file_sha256, unfinished
 
 SIDECAR_SCHEMA = 1  # 1: first version
 
@@ -60,44 +56,9 @@ def artifact_path(folder: Path, model: str, kind: str) -> Path:
     return folder / f"{model}.{kind}.onnx"
 
 
-def file_sha256(path: Path) -> str:
-    """Give the sha256 of a file's bytes, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def tool_versions(*distributions: str) -> dict[str, str]:
     """Give the installed version of each distribution, and of this package."""
     return {name: metadata.version(name) for name in ("mofa-deploy", *distributions)}
-
-
-@contextmanager
-def unfinished(final: Path) -> Iterator[Path]:
-    """Lend a temporary path beside `final`; rename it there if the block ends well.
-
-    Raises:
-        OutputError: the folder cannot be made or written, or the disk is full.
-    """
-    temporary = final.with_name(f".{final.name}.{os.getpid()}.unfinished")
-    try:
-        final.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        temporary.replace(final)
-    except OSError as error:
-        raise _output_error(final, error) from error
-    finally:
-        with suppress(OSError):  # the folder itself is the problem; that error is on its way
-            temporary.unlink(missing_ok=True)
-
-
-def _output_error(final: Path, error: OSError) -> Exception:
-    if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-        return OutputError(f"cannot write {final}", "the folder is read-only; pass another --out")
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return OutputError(f"no space left to write {final}", "free some, or pass another --out")
-    if error.errno in (errno.ENOTDIR, errno.EEXIST):
-        return OutputError(f"{final.parent} is not a folder", "pass another --out")
-    return error
 
 
 def write_artifact(
@@ -114,11 +75,8 @@ def write_artifact(
     """Give a checked model file its sidecar and its final name.
 
     Args:
-        written: the finished model under a temporary name; moved, not copied.
+        written: the finished model, under the name that `temporary_beside` lent; moved.
         folder: where it goes, as `artifact_path` names it.
-
-    Raises:
-        OutputError: the folder refuses.
     """
     final = artifact_path(folder, model, kind)
     parent_sha256 = parent.sha256 if parent else None
@@ -128,10 +86,7 @@ def write_artifact(
     record = {"schema": SIDECAR_SCHEMA, **asdict(artifact), "path": final.name}
     with unfinished(sidecar_path(final)) as temporary:
         temporary.write_text(json.dumps(record, indent=1) + "\n")
-    try:
-        written.replace(final)
-    except OSError as error:
-        raise _output_error(final, error) from error
+    written.replace(final)
     return artifact
 
 
@@ -195,12 +150,11 @@ def finished(
     return there if same_params and same_parent else None
 
 
-def list_artifacts(folder: Path, kinds: Sequence[str] = ("*",)) -> list[Artifact]:
-    """Give the artifacts in a folder whose kind matches a pattern, in the order of the line."""
-    found = [
-        read_artifact(path) for path in sorted(folder.glob("*.onnx")) if sidecar_path(path).exists()
-    ]
-    matching = [one for one in found if any(fnmatchcase(one.kind, kind) for kind in kinds)]
+def list_artifacts(folder: Path, kinds: Sequence[str] | None = None) -> list[Artifact]:
+    """Give the artifacts in a folder, of these kinds or of all, in the order of the line."""
+    files = [path for path in sorted(folder.glob("*.onnx")) if sidecar_path(path).exists()]
+    found = [read_artifact(path) for path in files]
+    matching = [one for one in found if kinds is None or one.kind in kinds]
     return sorted(matching, key=lambda one: (one.model, _place(one.kind), one.kind))
 
 
@@ -213,19 +167,29 @@ def find_artifact(folder: Path, kinds: Sequence[str], *, made_by: str) -> Artifa
     """Give the one artifact of these kinds in a folder.
 
     Args:
-        kinds: patterns of kinds, best first: the first that matches anything decides.
         made_by: the command that makes such an artifact, for the error.
 
     Raises:
         ArtifactError: there is none, or more than one; the candidates are named.
     """
-    for kind in kinds:
-        candidates = list_artifacts(folder, [kind])
-        if len(candidates) == 1:
-            return candidates[0]
-        if candidates:
-            names = ", ".join(str(one.path) for one in candidates)
-            raise ArtifactError(f"{len(candidates)} candidates in {folder}: {names}", "name one")
-    raise ArtifactError(
-        f"no {' or '.join(kinds)} artifact in {folder}", f"run `{made_by}` first, or name a file"
-    )
+    candidates = list_artifacts(folder, kinds)
+    if not candidates:
+        raise ArtifactError(
+            f"no {' or '.join(kinds)} artifact in {folder}",
+            f"run `{made_by}` first, or name a file",
+        )
+    if len(candidates) > 1:
+        names = ", ".join(str(one.path) for one in candidates)
+        raise ArtifactError(f"{len(candidates)} candidates in {folder}: {names}", "name one")
+    return candidates[0]
+
+
+def current_line(artifacts: Sequence[Artifact]) -> list[Artifact]:
+    """Leave out what was made from a file that has been made anew since."""
+    kept: list[Artifact] = []
+    heads = {one.model for one in artifacts if one.kind == "plain"}
+    for one in artifacts:
+        is_head = one.parent_sha256 is None or one.model not in heads
+        if is_head or one.parent_sha256 in {parent.sha256 for parent in kept}:
+            kept.append(one)
+    return kept

@@ -13,17 +13,10 @@ import onnxsim
 import torch
 from torch import nn
 
-from deploy.artifact import (
-    Artifact,
-    artifact_path,
-    file_sha256,
-    finished,
-    temporary_beside,
-    tool_versions,
-    write_artifact,
-)
+from deploy.artifact import Artifact, artifact_path, finished, tool_versions, write_artifact
 from deploy.errors import FidelityError, GraphError, UsageError
 from deploy.fidelity import Probe, max_error, require_max_error
+from deploy.files import file_sha256, temporary_beside
 from deploy.inference import Run, open_run
 from deploy.spec import ModelSpec
 from deploy.zoo.checkpoint import load_checkpoint

@@ -17,6 +17,8 @@ class ImagePair(Protocol):
     """A degraded image and its truth, each (H, W, 3) float32 RGB in [0, 1]."""
 
     @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
     def degraded(self) -> np.ndarray: ...  # noqa: D102
     @property
     def sharp(self) -> np.ndarray: ...  # noqa: D102
@@ -43,24 +45,42 @@ def restore(run: Run, image: np.ndarray, side: int) -> np.ndarray:
     The image is covered by overlapping square tiles of `side` px, the last one flush with the
     border, and overlaps are averaged; an image smaller than a tile is mirrored up to its size.
     """
-    height, width = image.shape[:2]
-    grow = ((0, max(0, side - height)), (0, max(0, side - width)), (0, 0))
-    padded = np.pad(image, grow, mode="symmetric")
+    padded = _at_least(image, side)
     total = np.zeros(padded.shape, np.float64)
     weight = np.zeros((*padded.shape[:2], 1))
-    for top in _tile_starts(padded.shape[0], side):
-        for left in _tile_starts(padded.shape[1], side):
-            window = np.s_[top : top + side, left : left + side]
-            batch = np.ascontiguousarray(padded[window].transpose(2, 0, 1)[None])
-            total[window] += run(batch)[0].transpose(1, 2, 0)
-            weight[window] += 1
+    for top, left in _tile_corners(padded.shape, side):
+        window = np.s_[top : top + side, left : left + side]
+        total[window] += run(_batch(padded[window]))[0].transpose(1, 2, 0)
+        weight[window] += 1
     restored = np.clip(total / weight, 0, 1).astype(np.float32)
-    return restored[:height, :width]
+    return restored[: image.shape[0], : image.shape[1]]
+
+
+def tiles(image: np.ndarray, side: int) -> list[np.ndarray]:
+    """Cut an image (H, W, 3) into the (1, 3, side, side) batches that `restore` runs on."""
+    padded = _at_least(image, side)
+    corners = _tile_corners(padded.shape, side)
+    return [_batch(padded[top : top + side, left : left + side]) for top, left in corners]
+
+
+def _at_least(image: np.ndarray, side: int) -> np.ndarray:
+    height, width = image.shape[:2]
+    grow = ((0, max(0, side - height)), (0, max(0, side - width)), (0, 0))
+    return np.pad(image, grow, mode="symmetric")
+
+
+def _tile_corners(shape: tuple[int, ...], side: int) -> list[tuple[int, int]]:
+    tops, lefts = (_tile_starts(length, side) for length in shape[:2])
+    return [(top, left) for top in tops for left in lefts]
 
 
 def _tile_starts(length: int, side: int) -> list[int]:
-    starts = list(range(0, length - side, side - TILE_OVERLAP_PX))
-    return [*starts, length - side]
+    step = max(1, side - TILE_OVERLAP_PX)
+    return [*range(0, length - side, step), length - side]
+
+
+def _batch(window: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(window.transpose(2, 0, 1)[None])
 
 
 def psnr_between_db(reference: Sequence[np.ndarray], images: Sequence[np.ndarray]) -> float:

@@ -14,12 +14,12 @@ from deploy.artifact import (
     artifact_path,
     finished,
     list_artifacts,
-    temporary_beside,
     tool_versions,
     write_artifact,
 )
 from deploy.errors import FidelityError, GraphError
 from deploy.fidelity import Probe, psnr_between_db
+from deploy.files import temporary_beside
 from deploy.inference import open_run, open_session
 from deploy.onnx_file import image_input, load_graph
 from deploy.placement import Target

@@ -7,15 +7,9 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-from deploy.artifact import (
-    Artifact,
-    artifact_path,
-    finished,
-    temporary_beside,
-    tool_versions,
-    write_artifact,
-)
+from deploy.artifact import Artifact, artifact_path, finished, tool_versions, write_artifact
 from deploy.fidelity import Probe, max_error, require_max_error
+from deploy.files import temporary_beside
 from deploy.inference import Run, open_run
 from deploy.onnx_file import any_image_input, load_graph
 from deploy.rewrites.global_pool import use_global_pool

@@ -1,24 +1,20 @@
 """`fp32` + ranges + target -> `int8`: static QDQ, weights per channel, checked against fp32."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import onnx
-from calib.ranges import Ranges
 from onnxruntime import quantization
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from onnxruntime.quantization.quant_utils import load_model_with_shape_infer
 
-from deploy.artifact import (
-    Artifact,
-    artifact_path,
-    finished,
-    temporary_beside,
-    tool_versions,
-    write_artifact,
-)
+from calib.ranges import Ranges
+from deploy.artifact import Artifact, artifact_path, finished, tool_versions, write_artifact
 from deploy.errors import FidelityError, GraphError
 from deploy.fidelity import Probe, psnr_between_db
+from deploy.files import temporary_beside
 from deploy.inference import open_run
 from deploy.onnx_file import image_input, load_graph
 from deploy.placement import QUANTIZED_OPS, Target
@@ -33,6 +29,7 @@ def quantize(
     folder: Path,
     probe: Probe,
     *,
+    crops: Mapping[str, Any],
     min_psnr_vs_fp32_db: float = MIN_PSNR_VS_FP32_DB,
     force: bool = False,
 ) -> tuple[Artifact, bool]:
@@ -42,6 +39,7 @@ def quantize(
         fp32: a float model with a static input (1, C, H, W) and opset >= 13.
         ranges: of every activation of exactly this file.
         probe: images that the result is measured on; none of them were calibrated on.
+        crops: the list of crops that the ranges come from, for the sidecar.
 
     Returns:
         The artifact, and whether it was made now.
@@ -59,7 +57,7 @@ def quantize(
         "weights": target.weights,
         "per_channel": True,
         "method": ranges.method,
-        "crops": ranges.count,
+        "crops": dict(crops),
         "crops_sha256": ranges.crops_sha256,
         "trained": fp32.params.get("trained"),
         "weights_sha256": fp32.params.get("weights_sha256"),
@@ -131,5 +129,6 @@ def _quantized(fp32: Path, ranges: Ranges, target: Target) -> onnx.ModelProto:
         extra_options={"WeightSymmetric": True, "ActivationSymmetric": False},
     )
     quantizer.quantize_model()
+    quantizer.model.topological_sort()  # the quantizer appends its nodes at the end
     model: onnx.ModelProto = quantizer.model.model
     return model

@@ -12,6 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from deploy.errors import UsageError
 from deploy.zoo.conversion import exchange
 from deploy.zoo.nafnet import LayerNorm2d, NAFNet, PlainSkip
 from deploy.zoo.nafnet_sizes import thesis_nafnet
@@ -65,11 +66,16 @@ class AttentionGate(nn.Module):
 
 
 def with_attention(model: NAFNet, step: str) -> NAFNet:
-    """Give a copy with a fresh gate of this step (see `ATTENTION_STEPS`) in every plain skip."""
-    width = model.intro.out_channels
-    levels = len(model.skips)
+    """Give a copy with a fresh gate of this step (see `ATTENTION_STEPS`) in every plain skip.
+
+    Raises:
+        UsageError: there is no such step.
+    """
+    if step not in ATTENTION_STEPS:
+        raise UsageError(f"soft attention step {step!r}", f"choose {', '.join(ATTENTION_STEPS)}")
+    coarsest = model.intro.out_channels * 2 ** (len(model.skips) - 1)
     gates = {
-        f"skips.{index}": AttentionGate(width * 2 ** (levels - 1 - index), ATTENTION_STEPS[step])
+        f"skips.{index}": AttentionGate(coarsest // 2**index, ATTENTION_STEPS[step])
         for index, skip in enumerate(model.skips)
         if isinstance(skip, PlainSkip)
     }

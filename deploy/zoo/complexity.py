@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 
 THOP_BILINEAR_OPS = 11  # per output element
+THOP_AFFINE_NORM_OPS = 4  # per input element
+THOP_KNOWS_PARAMETERS_OF = (nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d)
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ def _cost(name: str, module: nn.Module, tally: _Tally, seen: set[Tensor]) -> Lay
         macs=tally.macs,
         thop_macs=tally.thop_macs,
         params=params,
-        thop_params=params if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) else 0,
+        thop_params=params if isinstance(module, THOP_KNOWS_PARAMETERS_OF) else 0,
         output_shape=tally.output_shape,
     )
 
@@ -141,5 +143,7 @@ def _thop_macs(module: nn.Module, x: Tensor, y: Tensor) -> int:
             return y.numel() * (window + 1)
         case nn.Upsample(mode="bilinear"):
             return y.numel() * THOP_BILINEAR_OPS
+        case nn.BatchNorm2d(affine=True):
+            return x.numel() * THOP_AFFINE_NORM_OPS
         case _:
             return 0

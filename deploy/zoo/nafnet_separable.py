@@ -7,15 +7,17 @@ has one), since it is the only one that changes the blocks. MACs fall by 2 to 5 
 operators grows, which is the thesis' finding.
 """
 
-from typing import Literal
+from typing import Literal, get_args
 
 from torch import nn
 
+from deploy.errors import UsageError
 from deploy.zoo.conversion import exchange
 from deploy.zoo.nafnet import NAFNet
 from deploy.zoo.separable import SeparableConv
 
 Part = Literal["high", "low", "all"]
+PARTS: tuple[Part, ...] = get_args(Part)
 
 
 def with_separable_convs(model: NAFNet, part: Part) -> NAFNet:
@@ -26,7 +28,12 @@ def with_separable_convs(model: NAFNet, part: Part) -> NAFNet:
         part: "high" is the two finest encoder and decoder stages, "low" the rest between `intro`
             and `ending`, "all" everything with those two. A stage's down or up convolution
             belongs to it.
+
+    Raises:
+        UsageError: there is no such part.
     """
+    if part not in PARTS:
+        raise UsageError(f"separable convolutions in {part!r}", f"choose {', '.join(PARTS)}")
     separable = {
         name: _separable(module)
         for name, module in model.named_modules()

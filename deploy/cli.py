@@ -1,0 +1,320 @@
+"""The command line: parse, call, print, return. Heavy packages load inside the commands."""
+
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deploy.errors import MofaError
+
+DONE, EXPECTED_ERROR, USAGE_ERROR, BUG = 0, 1, 2, 3
+
+app = typer.Typer(
+    name="mofa-deploy",
+    help="Take an image-restoration network from PyTorch to a phone: small, fast, measured.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Source = Annotated[
+    Path | None,
+    typer.Argument(
+        help="model file; left out: what the stage before left in --out", metavar="FILE"
+    ),
+]
+Out = Annotated[Path, typer.Option("--out", help="folder of all artifacts and results")]
+Json = Annotated[bool, typer.Option("--json", help="print JSON for machines")]
+Force = Annotated[bool, typer.Option("--force", help="do it again even if it is there already")]
+Model = Annotated[
+    str, typer.Option(help="a name of `mofa-deploy models`, or package.module:factory")
+]
+Checkpoint = Annotated[
+    Path | None, typer.Option(help="weights: .safetensors or a torch pickle of tensors only")
+]
+Shape = Annotated[
+    str | None, typer.Option(help="input shape N,C,H,W  [default: the model's own, 1,3,256,256]")
+]
+HeldOut = Annotated[
+    Path | None,
+    typer.Option(
+        help="folder with input/ and target/ images to judge on  [default: demo photographs]"
+    ),
+]
+Data = Annotated[
+    Path | None,
+    typer.Option(help="folder of training images to calibrate on  [default: demo photographs]"),
+]
+Crops = Annotated[int, typer.Option(help="calibration crops")]
+Seed = Annotated[int, typer.Option(help="seed of every choice made by chance")]
+Targets = Annotated[
+    str, typer.Option("--target", help="hardware, several separated by commas: arm-cpu, x86")
+]
+MinPsnr = Annotated[
+    float, typer.Option("--min-psnr-vs-fp32", help="least PSNR in dB of int8 against fp32")
+]
+Device = Annotated[str, typer.Option(help="a name of `mofa-deploy devices`")]
+Launches = Annotated[int, typer.Option(help="fresh processes per graph")]
+Seconds = Annotated[float, typer.Option(help="steady sampling per launch, in s")]
+Warmup = Annotated[int, typer.Option(help="inferences kept apart before sampling")]
+Threads = Annotated[int, typer.Option(help="threads of the runtime")]
+Cooldown = Annotated[float, typer.Option(help="pause before each launch, in s")]
+Timeout = Annotated[float, typer.Option(help="bound on one launch, in s")]
+
+BUILD = Path("build")
+
+
+@app.command(epilog="Example: mofa-deploy models --json")
+def models(json: Json = False) -> None:
+    """List the networks that have a name, with their source and weights."""
+    from deploy.commands.models import list_models
+    from deploy.commands.show import show_rows
+
+    show_rows(list_models(), json)
+
+
+@app.command(epilog="Example: mofa-deploy devices")
+def devices(json: Json = False) -> None:
+    """List the devices that can be measured on, and those that are seen but cannot."""
+    from dataclasses import asdict
+
+    from android_bench.devices import list_devices
+    from deploy.commands.show import show_rows
+
+    show_rows([asdict(one) for one in list_devices()], json)
+
+
+@app.command(epilog="Example: mofa-deploy export --model nafnet-tiny --out build")
+def export(
+    model: Model = "nafnet-tiny",
+    checkpoint: Checkpoint = None,
+    shape: Shape = None,
+    dynamic: Annotated[bool, typer.Option("--dynamic", help="leave height and width open")] = False,
+    held_out: HeldOut = None,
+    out: Out = BUILD,
+    force: Force = False,
+    json: Json = False,
+) -> None:
+    """Export a network to ONNX and check it against torch."""
+    from deploy.commands.show import show_artifacts
+    from deploy.commands.stages import export_model, model_spec
+
+    spec = model_spec(model, checkpoint, _shape(shape))
+    made = export_model(spec, out, held_out=held_out, dynamic=dynamic, force=force)
+    show_artifacts([made], json)
+
+
+@app.command(epilog="Example: mofa-deploy prepare build/nafnet-tiny.plain.onnx")
+def prepare(
+    source: Source = None,
+    held_out: HeldOut = None,
+    out: Out = BUILD,
+    force: Force = False,
+    json: Json = False,
+) -> None:
+    """Rewrite a graph exactly, into forms that run and quantize well; quantize does it too."""
+    from deploy.commands.show import show_artifacts
+    from deploy.commands.stages import prepare_model
+
+    show_artifacts([prepare_model(source, out, held_out=held_out, force=force)], json)
+
+
+@app.command(epilog="Example: mofa-deploy quantize --target arm-cpu,x86 --data photos/train")
+def quantize(
+    source: Source = None,
+    target: Targets = "arm-cpu",
+    data: Data = None,
+    crops: Crops = 1000,
+    seed: Seed = 0,
+    held_out: HeldOut = None,
+    min_psnr_vs_fp32: MinPsnr = 20.0,
+    out: Out = BUILD,
+    force: Force = False,
+    json: Json = False,
+) -> None:
+    """Calibrate on training crops and quantize to 8 bits, for each target."""
+    from deploy.commands.show import show_artifacts
+    from deploy.commands.stages import quantize_model
+
+    results = quantize_model(
+        source,
+        out,
+        targets=target.split(","),
+        data=data,
+        crops=crops,
+        seed=seed,
+        held_out=held_out,
+        min_psnr_vs_fp32_db=min_psnr_vs_fp32,
+        force=force,
+    )
+    show_artifacts(results, json)
+
+
+@app.command(epilog="Example: mofa-deploy optimize build/nafnet-tiny.int8-arm-cpu.onnx")
+def optimize(
+    source: Source = None,
+    target: Annotated[str | None, typer.Option(help="hardware  [default: the file's own]")] = None,
+    held_out: HeldOut = None,
+    out: Out = BUILD,
+    force: Force = False,
+    json: Json = False,
+) -> None:
+    """Save the graph as ONNX Runtime optimizes it for one target."""
+    from deploy.commands.show import show_artifacts
+    from deploy.commands.stages import optimize_model
+
+    made = optimize_model(source, out, target=target, held_out=held_out, force=force)
+    show_artifacts([made], json)
+
+
+@app.command(epilog="Example: mofa-deploy bench --device host --launches 10")
+def bench(
+    sources: Annotated[
+        list[Path] | None,
+        typer.Argument(help="model files; left out: the whole line in --out", metavar="FILE..."),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="which model, where --out holds several")
+    ] = None,
+    device: Device = "host",
+    launches: Launches = 8,
+    seconds: Seconds = 1.0,
+    warmup: Warmup = 3,
+    threads: Threads = 2,
+    cooldown: Cooldown = 0.0,
+    timeout: Timeout = 120.0,
+    seed: Seed = 0,
+    held_out: HeldOut = None,
+    out: Out = BUILD,
+    force: Force = False,
+    json: Json = False,
+) -> None:
+    """Measure latency and peak memory: fresh processes, interleaved, every sample kept.
+
+    Interrupted? The same command goes on where it stopped.
+    """
+    from android_bench.plan import BenchPlan
+    from deploy.commands.bench import bench_artifacts
+    from deploy.commands.report import show_comparison
+
+    plan = BenchPlan(
+        launches=launches,
+        seconds=seconds,
+        warmup=warmup,
+        threads=threads,
+        cooldown_s=cooldown,
+        timeout_s=timeout,
+        seed=seed,
+    )
+    folder = bench_artifacts(
+        sources or [],
+        out,
+        model=model,
+        device_name=device,
+        plan=plan,
+        held_out=held_out,
+        force=force,
+    )
+    show_comparison(folder, json)
+
+
+@app.command(epilog="Example: mofa-deploy report --out build")
+def report(
+    sessions: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="folders that bench wrote; left out: the one in --out", metavar="FOLDER..."
+        ),
+    ] = None,
+    out: Out = BUILD,
+    json: Json = False,
+) -> None:
+    """Write tables and one self-contained HTML page from measured rows."""
+    from deploy.commands.report import report_sessions, show_report
+
+    show_report(report_sessions(sessions or [], out), json)
+
+
+@app.command(epilog="Example: mofa-deploy run --model nafnet-tiny --device host")
+def run(
+    model: Model = "nafnet-tiny",
+    checkpoint: Checkpoint = None,
+    shape: Shape = None,
+    data: Data = None,
+    crops: Crops = 1000,
+    seed: Seed = 0,
+    held_out: HeldOut = None,
+    device: Device = "host",
+    launches: Launches = 8,
+    seconds: Seconds = 1.0,
+    threads: Threads = 2,
+    out: Out = BUILD,
+    force: Force = False,
+    json: Json = False,
+) -> None:
+    """Do the whole line: export, quantize, optimize, bench, report.
+
+    Quantizes for a phone's CPU and, where that is another, for this machine, which is measured.
+    """
+    from android_bench.plan import BenchPlan
+    from deploy.commands.report import show_report
+    from deploy.commands.run import run_line
+    from deploy.commands.stages import model_spec
+
+    files = run_line(
+        model_spec(model, checkpoint, _shape(shape)),
+        out,
+        data=data,
+        crops=crops,
+        seed=seed,
+        held_out=held_out,
+        device_name=device,
+        plan=BenchPlan(launches=launches, seconds=seconds, threads=threads, seed=seed),
+        force=force,
+    )
+    show_report(files, json)
+
+
+def _shape(text: str | None) -> tuple[int, ...] | None:
+    from deploy.errors import UsageError
+
+    if text is None:
+        return None
+    parts = text.split(",")
+    if len(parts) != 4 or not all(part.strip().isdigit() and int(part) > 0 for part in parts):
+        raise UsageError(f"shape {text!r} is not N,C,H,W", "pass for instance 1,3,256,256")
+    return tuple(int(part) for part in parts)
+
+
+def run_app(arguments: list[str]) -> int:
+    """Run one command line and give its exit code; errors are said here and nowhere else."""
+    from typer.exceptions import TyperException
+
+    try:
+        code = app(args=arguments, standalone_mode=False)
+    except MofaError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return EXPECTED_ERROR
+    except TyperException as error:
+        hint = "`mofa-deploy --help` and `mofa-deploy COMMAND --help` list what there is"
+        print(f"error: {error.format_message()} {hint}", file=sys.stderr)
+        return USAGE_ERROR
+    except Exception:
+        traceback.print_exc()
+        print(
+            "this is a bug in mofa-deploy: please report it with the lines above", file=sys.stderr
+        )
+        return BUG
+    return code if isinstance(code, int) else DONE
+
+
+def main() -> None:
+    """Run the command line of this process."""
+    sys.exit(run_app(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""From measured sessions to tables and a page."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+
+from android_bench.session import list_sessions
+from deploy.commands.bench import PICTURES, SESSIONS
+from deploy.commands.progress import clock
+from deploy.commands.show import console, print_json
+from deploy.errors import RowsError
+from reports.compare import add_speed_ups, speed_ups, summarize
+from reports.frame import load
+from reports.html import Picture
+from reports.report import ReportFiles, build_report
+from reports.tables import comparison_table, render_rich
+
+
+def report_sessions(sessions: Sequence[Path], build: Path) -> ReportFiles:
+    """Write the report of the given sessions, or of the one in `build`, into `build/report`."""
+    folders = list(sessions) or [_only_session(build)]
+    pictures = [picture for folder in folders for picture in _pictures(folder / PICTURES)]
+    with clock("writing the report"):
+        return build_report(folders, build / "report", pictures=pictures)
+
+
+def show_comparison(folder: Path, as_json: bool) -> None:
+    """Print what one session measured."""
+    frames = load(folder)
+    summary = add_speed_ups(summarize(frames), speed_ups(frames))
+    if as_json:
+        cases = json.loads(summary.to_json(orient="records"))  # missing values become null
+        print_json({"session": str(folder), "cases": cases})
+        return
+    console().print(render_rich(comparison_table(summary, frames)))
+    console().print(f"rows: {folder}", soft_wrap=True)
+
+
+def show_report(files: ReportFiles, as_json: bool) -> None:
+    """Print where the report is, and its table."""
+    if as_json:
+        print_json(_paths(files))
+        return
+    console().print(render_rich(files.table))
+    for name, path in _paths(files).items():
+        console().print(f"{name}: {path}", soft_wrap=True, highlight=False)
+
+
+def _paths(files: ReportFiles) -> dict[str, str]:
+    values = {field.name: getattr(files, field.name) for field in fields(files)}
+    return {name: str(value) for name, value in values.items() if isinstance(value, Path)}
+
+
+def _only_session(build: Path) -> Path:
+    there = list_sessions(build / SESSIONS)
+    if not there:
+        raise RowsError(f"no measured session in {build}", "run `mofa-deploy bench` first")
+    if len(there) > 1:
+        names = ", ".join(str(path) for path in there)
+        raise RowsError(f"{len(there)} sessions: {names}", "name one or several, newest last")
+    return there[0]
+
+
+def _pictures(folder: Path) -> list[Picture]:
+    """Read PICTURE.INDEX.LABEL.png files in their order."""
+    found = []
+    for path in sorted(folder.glob("*.*.*.png")):
+        image, _, label = path.name.removesuffix(".png").rsplit(".", 2)
+        found.append(Picture(image, label, path.read_bytes()))
+    return found

@@ -1,0 +1,152 @@
+"""The verbs of the line: each finds what the stage before left, and hands it on."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from calib import crops as calib_crops
+from calib import ranges as calib_ranges
+from deploy.artifact import Artifact, find_artifact, list_artifacts, read_artifact
+from deploy.commands.images import probe_for, probe_for_artifact, training_folder
+from deploy.commands.progress import bar, clock
+from deploy.commands.show import Made
+from deploy.errors import UsageError
+from deploy.fidelity import Probe
+from deploy.onnx_file import image_input, load_graph
+from deploy.placement import TARGETS, Target, find_target
+from deploy.spec import ModelSpec
+
+DEFAULT_SHAPE = (1, 3, 256, 256)
+
+
+def model_spec(name: str, checkpoint: Path | None, shape: Sequence[int] | None) -> ModelSpec:
+    """Give the spec of a registered name or of `package.module:factory`."""
+    from dataclasses import replace
+
+    from deploy.zoo.registry import find_model, user_model
+
+    if ":" in name:
+        return user_model(name, checkpoint, shape or DEFAULT_SHAPE)
+    spec = find_model(name)
+    if checkpoint is not None:
+        spec = replace(spec, checkpoint=checkpoint)
+    if shape is not None:
+        resized = [replace(one, shape=tuple(shape)) for one in (spec.inputs[0], spec.outputs[0])]
+        spec = replace(spec, inputs=(resized[0],), outputs=(resized[1],))
+    return spec
+
+
+def export_model(
+    spec: ModelSpec, build: Path, *, held_out: Path | None, dynamic: bool, force: bool
+) -> Made:
+    """Export a network; see `deploy.export`."""
+    from deploy.export import export
+    from deploy.files import file_sha256
+
+    checkpoint = spec.checkpoint
+    if checkpoint is not None and not checkpoint.is_file():
+        raise UsageError(f"no checkpoint at {checkpoint}", "check the path")
+    probe = probe_for(
+        build,
+        spec.inputs[0].shape,
+        model=spec.name,
+        weights_sha256=file_sha256(checkpoint) if checkpoint else None,
+        trained=checkpoint is not None,
+        held_out=held_out,
+    )
+    with clock(f"exporting {spec.name}"):
+        return export(spec, build, probe, dynamic=dynamic, force=force)
+
+
+def prepare_model(source: Path | None, build: Path, *, held_out: Path | None, force: bool) -> Made:
+    """Rewrite a plain or user's graph; see `deploy.prepare`."""
+    from deploy.prepare import prepare
+
+    plain = _artifact(source, build, ("plain",), made_by="mofa-deploy export")
+    if plain.kind not in ("plain", "external"):
+        raise UsageError(f"{plain.path} is {plain.kind}", "prepare takes a plain model")
+    probe = probe_for_artifact(build, plain, held_out)
+    with clock(f"preparing {plain.model}"):
+        return prepare(plain, build, probe, force=force)
+
+
+def quantize_model(
+    source: Path | None,
+    build: Path,
+    *,
+    targets: Sequence[str],
+    data: Path | None,
+    crops: int,
+    seed: int,
+    held_out: Path | None,
+    min_psnr_vs_fp32_db: float,
+    force: bool,
+) -> list[Made]:
+    """Calibrate once and quantize for each target; prepares the graph first where needed."""
+    from deploy.quantize import quantize, require_quantizable
+
+    wanted = [find_target(name) for name in targets]
+    kinds = ("plain",) if list_artifacts(build, ("plain",)) else ("fp32",)
+    given = _artifact(source, build, kinds, made_by="mofa-deploy export")
+    graph = load_graph(given.path)
+    require_quantizable(graph, given.path)
+    probe = probe_for_artifact(build, given, held_out)
+    results: list[Made] = []
+    fp32 = given
+    if given.kind in ("plain", "external"):
+        results.append(_prepare(given, build, probe, force))
+        fp32 = results[-1][0]
+    side = image_input(graph, given.path).shape[-1]
+    chosen = calib_crops.choose_crops(
+        training_folder(build, data, fp32), count=crops, side=side, seed=seed
+    )
+    with bar("calibrating", len(chosen.crops), "crops") as on_crop:
+        ranges = calib_ranges.cached_ranges(fp32.path, chosen, build / "calib", on_crop=on_crop)
+    for target in wanted:
+        with clock(f"quantizing {fp32.model} for {target.name}"):
+            results.append(
+                quantize(
+                    fp32,
+                    ranges,
+                    target,
+                    build,
+                    probe,
+                    crops=chosen.record(),
+                    min_psnr_vs_fp32_db=min_psnr_vs_fp32_db,
+                    force=force,
+                )
+            )
+    return results
+
+
+def optimize_model(
+    source: Path | None, build: Path, *, target: str | None, held_out: Path | None, force: bool
+) -> Made:
+    """Save the graph as ONNX Runtime optimizes it; see `deploy.optimize`."""
+    from deploy.optimize import optimize
+
+    kinds = [f"int8-{name}" for name in TARGETS if target in (None, name)]
+    parent = _artifact(source, build, kinds, made_by="mofa-deploy quantize")
+    chosen = _target_of(parent, target)
+    probe = probe_for_artifact(build, parent, held_out)
+    with clock(f"optimizing {parent.model} for {chosen.name}"):
+        return optimize(parent, chosen, build, probe, force=force)
+
+
+def _target_of(parent: Artifact, target: str | None) -> Target:
+    name = target or parent.target
+    if name is None:
+        raise UsageError(f"{parent.path} is made for no target", "pass --target")
+    return find_target(name)
+
+
+def _artifact(source: Path | None, build: Path, kinds: Sequence[str], *, made_by: str) -> Artifact:
+    if source is not None:
+        return read_artifact(source)
+    return find_artifact(build, kinds, made_by=made_by)
+
+
+def _prepare(plain: Artifact, build: Path, probe: Probe, force: bool) -> Made:
+    from deploy.prepare import prepare
+
+    with clock(f"preparing {plain.model}"):
+        return prepare(plain, build, probe, force=force)
