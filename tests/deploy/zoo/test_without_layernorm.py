@@ -1,0 +1,36 @@
+import pytest
+import torch
+
+from deploy.errors import UsageError
+from deploy.zoo.nafnet import LayerNorm2d, nafnet_tiny
+from deploy.zoo.pmrid import Pmrid
+from deploy.zoo.without_layernorm import without_layernorm
+
+
+def test_no_normalization_is_left() -> None:
+    bare = without_layernorm(nafnet_tiny())
+
+    assert not any(isinstance(module, LayerNorm2d) for module in bare.modules())
+
+
+def test_other_weights_are_kept() -> None:
+    network = nafnet_tiny()
+
+    bare = without_layernorm(network).state_dict()
+
+    kept = {name: value for name, value in network.state_dict().items() if ".norm" not in name}
+    assert list(bare) == list(kept)
+    assert all(torch.equal(bare[name], kept[name]) for name in kept)
+
+
+def test_argument_keeps_its_normalization() -> None:
+    network = nafnet_tiny()
+
+    without_layernorm(network)
+
+    assert any(isinstance(module, LayerNorm2d) for module in network.modules())
+
+
+def test_network_without_normalization_is_refused_by_name() -> None:
+    with pytest.raises(UsageError, match="Pmrid has no LayerNorm2d"):
+        without_layernorm(Pmrid())
