@@ -20,8 +20,9 @@ from android_bench.launch import Case, Session, Slot, Target, case_id, launch
 from android_bench.plan import BenchPlan
 from android_bench.rows import SCHEMA_VERSION, RunRow
 from android_bench.tables import has_tables, write_tables
-from deploy.artifact import file_sha256, tool_versions, unfinished
+from deploy.artifact import tool_versions
 from deploy.errors import ArtifactError, DataError, UsageError
+from deploy.files import file_sha256, unfinished
 
 JOURNAL_NAME = "journal.jsonl"
 SESSION_NAME = "session.json"  # written last: a folder that has it is finished

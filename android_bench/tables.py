@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from android_bench.rows import TABLES, column_dtypes
-from deploy.artifact import unfinished
+from deploy.files import unfinished
 
 FORMS = ("csv", "parquet")
 

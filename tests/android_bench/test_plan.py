@@ -1,0 +1,29 @@
+import pytest
+
+from android_bench.plan import BenchPlan
+from deploy.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("launches", 0),
+        ("min_runs", 0),
+        ("threads", 0),
+        ("warmup", -1),
+        ("seconds", -0.5),
+        ("cooldown_s", -1.0),
+        ("seed", -1),
+        ("provider", "tpu"),
+    ],
+)
+def test_a_plan_that_cannot_be_followed_is_refused_by_name_and_value(name, value):
+    with pytest.raises(UsageError) as refused:
+        BenchPlan(**{name: value})
+    assert name in refused.value.problem
+    assert str(value) in refused.value.problem
+
+
+def test_a_launch_must_have_time_for_its_own_sampling():
+    with pytest.raises(UsageError, match="timeout_s 5 is not longer than seconds 5"):
+        BenchPlan(seconds=5, timeout_s=5)
