@@ -136,8 +136,8 @@ def _die_with_parent() -> Callable[[], None] | None:
     """
     if sys.platform != "linux":
         return None
-    libc = ctypes.CDLL(None)  # looked up here: between fork and exec nothing may be loaded
-    return lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    prctl = ctypes.CDLL(None).prctl  # looked up here: between fork and exec nothing may be loaded
+    return lambda: prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _kill_group(process: "subprocess.Popen[str]") -> None:

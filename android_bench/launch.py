@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from android_bench.device import Completed, Device
 from android_bench.outcome import Outcome, judge
@@ -105,6 +106,12 @@ def case_id(case: Case, plan: BenchPlan, input_sha256: str) -> str:
     return hashlib.sha256(json.dumps([what, how]).encode()).hexdigest()[:16]
 
 
+def made_with(artifact: Artifact) -> dict[str, Any]:
+    """Give the columns of `runs` that the file's own sidecar holds; missing is None."""
+    quality = {name: artifact.fidelity.get(name) for name in QUALITY}
+    return {"calibration_sha256": artifact.params.get("crops_sha256"), **quality}
+
+
 def launch(device: Device, session: Session, target: Target, slot: Slot) -> Finished:
     """Run a case once in a fresh process and give its rows, whatever became of it.
 
@@ -150,7 +157,6 @@ def _run_row(
     outcome: Outcome,
 ) -> RunRow:
     artifact, seen = target.case.artifact, outcome.seen
-    quality = {name: artifact.fidelity.get(name) for name in QUALITY}
     return RunRow(
         schema_version=SCHEMA_VERSION,
         session_id=session.session_id,
@@ -169,7 +175,6 @@ def _run_row(
         target=artifact.target,
         model_sha256=artifact.sha256,
         model_bytes=artifact.path.stat().st_size,
-        calibration_sha256=artifact.params.get("crops_sha256"),
         device_id=session.device_id,
         provider=session.plan.provider,
         intra_op_threads=session.plan.threads,
@@ -184,5 +189,5 @@ def _run_row(
         output_sha256=seen.output.sha256 if seen and seen.output else None,
         graph_opt_level=target.case.opt_level,
         session_config=json.dumps(dict(sorted(target.case.config.items()))),
-        **quality,
+        **made_with(artifact),
     )

@@ -16,7 +16,7 @@ from typing import Any
 
 from android_bench.device import Device, DeviceInfo
 from android_bench.journal import Journal
-from android_bench.launch import Case, Session, Slot, Target, case_id, launch
+from android_bench.launch import Case, Session, Slot, Target, case_id, launch, made_with
 from android_bench.plan import BenchPlan
 from android_bench.rows import SCHEMA_VERSION, RunRow
 from android_bench.tables import has_tables, write_tables
@@ -137,6 +137,7 @@ def _identity(
         if ids.count(one) > 1:
             raise UsageError(f"{case.artifact.path} is given twice", "name each case once")
     return {
+        "schema_version": SCHEMA_VERSION,
         "plan": asdict(plan),
         "cases": described,
         "device_id": info.device_id,
@@ -167,6 +168,7 @@ def _describe(case: Case, plan: BenchPlan) -> dict[str, Any]:
         "input_sha256": input_sha256,
         "opt_level": case.opt_level,
         "config": dict(case.config),
+        **made_with(artifact),
     }
 
 
@@ -215,7 +217,6 @@ def _write_session(
 ) -> None:
     record = {
         "session_id": results.name,
-        "schema_version": SCHEMA_VERSION,
         "started_at_utc": journal.launches[0].run.started_at_utc,
         "finished_at_utc": datetime.now(UTC).isoformat(timespec="milliseconds"),
         **identity,

@@ -277,6 +277,14 @@ def test_another_input_is_another_case(case, device, out, tmp_path):
     assert first["case_id"].iloc[0] != second["case_id"].iloc[0]
 
 
+def test_a_quality_that_was_measured_again_makes_another_session(case, device, out, tmp_path):
+    runner = write_runner(tmp_path)
+    bench([case], QUICK, device, out, runner=runner)
+    better = replace(case.artifact, fidelity={"psnr_db": 40.0})
+    results = bench([replace(case, artifact=better)], QUICK, device, out, runner=runner)
+    assert table(results)["psnr_db"].tolist() == [40.0, 40.0]
+
+
 def test_a_case_has_the_same_id_in_every_session(cases, device, out, tmp_path):
     runner = write_runner(tmp_path)
     alone = table(bench(cases[:1], QUICK, device, out, runner=runner))
