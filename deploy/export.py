@@ -65,7 +65,7 @@ def export(
         return there, False
     network = build(spec)
     with temporary_beside(artifact_path(folder, spec.name, "plain")) as temporary:
-        model = _simplify(_to_onnx(network, spec, dynamic), spec.name)
+        model = _simplify(_to_onnx(network, spec, dynamic), spec)
         onnx.save(model, temporary)
         run = open_run(temporary)
         error = max_error(_torch_run(network), run, probe.crops)
@@ -144,12 +144,14 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _simplify(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
+def _simplify(model: onnx.ModelProto, spec: ModelSpec) -> onnx.ModelProto:
     with _quiet():
-        simplified, equal = onnxsim.simplify(model, check_n=1)
+        # open dimensions need a size for the equality check
+        shapes = {tensor.name: list(tensor.shape) for tensor in spec.inputs}
+        simplified, equal = onnxsim.simplify(model, check_n=1, test_input_shapes=shapes)
     if not equal:
         raise FidelityError(
-            f"onnxsim changed what {name} computes", "report it to onnxsim with the network"
+            f"onnxsim changed what {spec.name} computes", "report it to onnxsim with the network"
         )
     simplified.ir_version = IR_VERSION
     _strip_provenance(simplified)

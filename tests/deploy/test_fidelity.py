@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deploy.errors import FidelityError
+from deploy.fidelity import (
+    Probe,
+    max_error,
+    psnr_between_db,
+    require_max_error,
+    restore,
+    score,
+    tiles,
+)
+
+sizes = st.integers(1, 70)
+
+
+def identity(batch):
+    return batch
+
+
+def image(height, width, seed=0):
+    return np.random.default_rng(seed).random((height, width, 3), dtype=np.float32)
+
+
+@given(height=sizes, width=sizes, side=st.integers(1, 48))
+def test_restoring_with_the_identity_gives_the_image_back(height, width, side):
+    given_image = image(height, width)
+    np.testing.assert_allclose(restore(identity, given_image, side), given_image, atol=1e-6)
+
+
+@given(height=sizes, width=sizes, side=st.integers(1, 48))
+def test_tiles_have_the_models_size_and_cover_the_image(height, width, side):
+    assert {tile.shape for tile in tiles(image(height, width), side)} == {(1, 3, side, side)}
+    seen = np.zeros((height, width, 3), np.float32)
+    marked = np.ones_like(seen)
+    restored = restore(lambda batch: batch, marked, side)
+    assert (restored == marked).all()
+
+
+def test_a_restored_image_is_clipped():
+    restored = restore(lambda batch: batch * 3 - 1, image(40, 40), 16)
+    assert restored.min() >= 0
+    assert restored.max() <= 1
+
+
+def test_psnr_is_twenty_db_for_an_error_of_a_tenth():
+    zero = np.zeros((2, 8, 8, 3))
+    assert psnr_between_db(zero, zero + 0.1) == pytest.approx(20)
+
+
+def test_psnr_of_equal_images_is_infinite():
+    assert psnr_between_db([image(8, 8)], [image(8, 8)]) == float("inf")
+
+
+@given(seed=st.integers(0, 1000), noise=st.floats(0.01, 0.5))
+def test_psnr_falls_as_noise_grows(seed, noise):
+    truth = image(16, 16, seed)
+    drawn = np.random.default_rng(seed).normal(size=truth.shape)
+    little, much = truth + drawn * noise, truth + drawn * noise * 2
+    assert psnr_between_db([truth], [little]) > psnr_between_db([truth], [much])
+
+
+def test_a_score_is_the_mean_over_images():
+    truth = [image(32, 32), image(32, 32, 1)]
+    near, far = truth[0] + np.float32(0.01), truth[1] + np.float32(0.1)
+    psnr_db, ssim = score(truth, [near, far])
+    assert psnr_db == pytest.approx((40 + 20) / 2, abs=0.01)
+    assert 0 < ssim < 1
+
+
+def test_the_greatest_error_is_found_wherever_it_is():
+    crops = [np.zeros((1, 3, 4, 4), np.float32) for _ in range(3)]
+    crops[1][0, 2, 3, 1] = 1
+    assert max_error(identity, lambda batch: batch * 1.5, crops) == 0.5
+
+
+@pytest.mark.parametrize("error", [float("nan"), float("inf"), 2e-4])
+def test_an_error_that_is_no_number_or_too_large_is_refused(error):
+    with pytest.raises(FidelityError, match="net: max error"):
+        require_max_error(error, 1e-4, "net")
+
+
+def test_without_truth_there_is_no_quality():
+    assert Probe("crops", tiles(image(8, 8), 8)).quality(identity) == {}

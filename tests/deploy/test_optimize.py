@@ -1,0 +1,102 @@
+from collections import Counter
+from dataclasses import replace
+
+import onnx
+import onnxruntime
+import pytest
+
+from deploy.artifact import read_artifact
+from deploy.errors import FidelityError, GraphError
+from deploy.fidelity import psnr_between_db
+from deploy.inference import open_run
+from deploy.optimize import NCHWC_DOMAIN, optimize
+from deploy.placement import TARGETS
+
+X86, ARM = TARGETS["x86"], TARGETS["arm-cpu"]
+
+
+@pytest.fixture(scope="module")
+def x86(line):
+    return optimize(line.int8_x86, X86, line.int8_x86.path.parent, line.probe)[0]
+
+
+@pytest.fixture(scope="module")
+def arm(line):
+    return optimize(line.int8_arm, ARM, line.int8_arm.path.parent, line.probe)[0]
+
+
+def ops(artifact):
+    return Counter(node.op_type for node in onnx.load(artifact.path).graph.node)
+
+
+@pytest.mark.parametrize("target", ["x86", "arm"])
+def test_every_convolution_sum_product_and_pool_is_fused(target, request):
+    found = ops(request.getfixturevalue(target))
+    assert not {"Conv", "FusedConv", "Add", "Mul", "GlobalAveragePool"} & set(found)
+    assert found["QLinearGlobalAveragePool"] == 3
+    assert found["QLinearAdd"] == 8  # two residual sums a block, one skip, the global residual
+
+
+def test_signed_and_unsigned_graphs_fuse_alike(x86, arm):
+    assert ops(x86) == ops(arm)
+
+
+@pytest.mark.parametrize("target", ["x86", "arm"])
+def test_at_most_two_conversions_a_layer_norm_and_four_are_left(target, request):
+    found = ops(request.getfixturevalue(target))
+    assert found["QuantizeLinear"] + found["DequantizeLinear"] <= 2 * 6 + 4
+
+
+def test_an_arm_graph_holds_nothing_of_x86(line, folder):
+    artifact, _ = optimize(line.fp32, ARM, folder, line.probe)
+    assert artifact.kind == "fp32-opt-arm-cpu"
+    assert NCHWC_DOMAIN not in {node.domain for node in onnx.load(artifact.path).graph.node}
+
+
+def test_a_float_graph_optimizes_to_the_same_function(line, folder):
+    artifact, _ = optimize(line.fp32, X86, folder, line.probe)
+    reference, run = open_run(line.fp32.path), open_run(artifact.path)
+    assert psnr_between_db(line.probe.outputs(reference), line.probe.outputs(run)) > 100
+
+
+def test_the_sidecar_says_where_the_file_is_valid(x86, arm):
+    valid_for = read_artifact(arm.path).params["valid_for"]
+    assert valid_for == {"onnxruntime": onnxruntime.__version__, "hardware": "arm-cpu"}
+    assert arm.params["config"] == {"session.qdqisint8allowed": "1"}
+    assert x86.params["level"] == "all"
+
+
+def test_the_sidecar_measures_the_deployed_graph(line, x86):
+    fidelity = read_artifact(x86.path).fidelity
+    assert fidelity["psnr_vs_parent_db"] > 40
+    assert abs(fidelity["psnr_vs_fp32_db"] - line.int8_x86.fidelity["psnr_vs_fp32_db"]) < 1
+    assert "psnr_db" in fidelity
+
+
+def test_optimizing_again_does_nothing(line, x86):
+    again, made = optimize(line.int8_x86, X86, x86.path.parent, line.probe)
+    assert (again, made) == (x86, False)
+
+
+def test_a_file_quantized_for_other_hardware_is_refused(line, folder):
+    with pytest.raises(GraphError, match=r"quantized for arm-cpu, not for x86.*--target x86"):
+        optimize(line.int8_arm, X86, folder, line.probe)
+
+
+def test_an_optimized_file_is_not_optimized_again(line, x86, folder):
+    with pytest.raises(GraphError, match="is optimized already"):
+        optimize(x86, X86, folder, line.probe)
+
+
+def test_an_output_that_is_no_number_leaves_no_file(line, folder):
+    silent = replace(line.probe, crops=[crop * float("nan") for crop in line.probe.crops])
+    with pytest.raises(FidelityError, match="the optimized graph is nan dB from it"):
+        optimize(line.fp32, X86, folder, silent)
+    assert list(folder.iterdir()) == []
+
+
+def test_a_file_that_onnx_runtime_does_not_load_is_named(line, folder, tmp_path):
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"no model")
+    with pytest.raises(GraphError, match=r"broken\.onnx"):
+        optimize(replace(line.int8_x86, path=broken), X86, folder, line.probe)
