@@ -83,7 +83,7 @@ def render_html(
         models=", ".join(summary["model"].unique()),
         table=table,
         columns=list(COLUMNS),
-        rows=_table_rows(summary, table),
+        rows=_table_rows(summary, table, baseline_kind),
         cards=_cards(summary, baseline_kind),
         plots=[(plot.title, plot.note, Markup(plot.svg)) for plot in draw_all(frames, summary)],
         images=_images(pictures),
@@ -92,10 +92,14 @@ def render_html(
     )
 
 
-def _table_rows(summary: pd.DataFrame, table: ComparisonTable) -> list[list[tuple[str, str]]]:
+def _table_rows(
+    summary: pd.DataFrame, table: ComparisonTable, baseline_kind: str
+) -> list[list[tuple[str, str]]]:
     """Give each cell as its text and the value to sort by; a missing value sorts last."""
+    is_baseline = summary["kind"] == baseline_kind
+    sortable = summary.assign(speed_up=summary["speed_up"].mask(is_baseline, 1.0))
     rows = []
-    for place, (_, case) in enumerate(summary.iterrows()):
+    for place, (_, case) in enumerate(sortable.iterrows()):
         values = [place if column is None else case[column] for column in COLUMNS.values()]
         keys = ["" if math.isnan(value) else repr(float(value)) for value in values]
         rows.append(list(zip(table.cells.iloc[place], keys, strict=True)))

@@ -115,6 +115,7 @@ def test_missing_numbers_sort_last_and_numbers_by_value(page_of):
     keys = {cell["data-label"]: cell["data-key"] for cell in cells[:6]}
     assert keys["PSNR dB"] == ""
     assert float(keys["median latency ms [95 % interval]"]) == 4.0
+    assert float(keys["speed-up"]) == 1.0
 
 
 def test_pictures_of_one_image_stand_together_with_their_psnr(page_of, line):
