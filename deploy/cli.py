@@ -260,11 +260,10 @@ def run(
     Quantizes for a phone's CPU and, where that is another, for this machine, which is measured.
     """
     from android_bench.plan import BenchPlan
-    from deploy.commands.report import show_report
-    from deploy.commands.run import run_line
+    from deploy.commands.run import run_line, show_run
     from deploy.commands.stages import model_spec
 
-    files = run_line(
+    made, files = run_line(
         model_spec(model, checkpoint, _shape(shape)),
         out,
         data=data,
@@ -275,7 +274,7 @@ def run(
         plan=BenchPlan(launches=launches, seconds=seconds, threads=threads, seed=seed),
         force=force,
     )
-    show_report(files, json)
+    show_run(made, files, json)
 
 
 def _shape(text: str | None) -> tuple[int, ...] | None:

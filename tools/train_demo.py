@@ -3,8 +3,8 @@
     python tools/train_demo.py --out deploy/zoo/weights
 
 Seeded and resumable: every step draws its crops from (seed, step), so an interrupted run goes on
-from its last saved state and ends with the same crops. Writes NAME.safetensors and NAME.json (the
-measured facts of the model card). Needs the package with its `export` extra.
+from its last saved state and ends with the same crops. Writes the checkpoint, the measured facts
+as JSON, and the model card. Needs the package with its `export` extra.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jinja2 import Template
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from safetensors.torch import save_file
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
@@ -24,8 +25,10 @@ from torch.nn import functional
 
 from calib.degrade import Degradation, degrade
 from calib.photographs import HELD_OUT, TRAINING, degraded_pair, load_photograph
+from deploy.files import file_sha256
 from deploy.zoo.nafnet import LAYER_NORM_EPS, LayerNorm2d, nafnet_tiny
 
+NAME = "nafnet-tiny-demo"
 PIXELS_PER_STEP = 16 * 64 * 64
 # Small crops see more photographs per second; the last steps use the deployed size, because the
 # channel attention averages over the whole crop and its statistics change with the size.
@@ -167,6 +170,16 @@ def _resume(
     return state["step"], state["curve"], state["spent_s"]
 
 
+def write_card(folder: Path, facts: dict[str, Any], parameters: int) -> None:
+    """Write what was measured as JSON, and the model card that says it in words."""
+    (folder / f"{NAME}.json").write_text(json.dumps(facts, indent=1) + "\n")
+    template = Template(Path(__file__).with_name("model_card.md.j2").read_text())
+    sha256 = file_sha256(folder / f"{NAME}.safetensors")
+    card = template.render(facts=facts, parameters=parameters, sha256=sha256)
+    (folder / f"{NAME}.md").write_text(card + "\n")
+    print(card)
+
+
 def main() -> None:
     """Train, judge on the held-out photographs, write the checkpoint and its facts."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -187,7 +200,7 @@ def main() -> None:
 
     rows = evaluate(network.eval(), options.seed)
     weights = {key: value.contiguous() for key, value in network.state_dict().items()}
-    save_file(weights, options.out / "nafnet-tiny-demo.safetensors")
+    save_file(weights, options.out / f"{NAME}.safetensors")
     facts = {
         "training_photographs": TRAINING,
         "held_out": rows,
@@ -198,9 +211,7 @@ def main() -> None:
         "torch": torch.__version__,
         "loss_curve": curve,
     }
-    (options.out / "nafnet-tiny-demo.json").write_text(json.dumps(facts, indent=1) + "\n")
-    for row in rows:
-        print(row)
+    write_card(options.out, facts, sum(one.numel() for one in network.parameters()))
 
 
 if __name__ == "__main__":

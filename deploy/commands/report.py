@@ -40,14 +40,15 @@ def show_comparison(folder: Path, as_json: bool) -> None:
 def show_report(files: ReportFiles, as_json: bool) -> None:
     """Print where the report is, and its table."""
     if as_json:
-        print_json(_paths(files))
+        print_json(report_paths(files))
         return
     console().print(render_rich(files.table))
-    for name, path in _paths(files).items():
+    for name, path in report_paths(files).items():
         console().print(f"{name}: {path}", soft_wrap=True, highlight=False)
 
 
-def _paths(files: ReportFiles) -> dict[str, str]:
+def report_paths(files: ReportFiles) -> dict[str, str]:
+    """Give the files of a report by what they hold."""
     values = {field.name: getattr(files, field.name) for field in fields(files)}
     return {name: str(value) for name, value in values.items() if isinstance(value, Path)}
 

@@ -1,12 +1,12 @@
 """The whole line in one go."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from android_bench.plan import BenchPlan
 from deploy.commands.bench import bench_artifacts
-from deploy.commands.progress import note
-from deploy.commands.report import report_sessions
-from deploy.commands.show import Made
+from deploy.commands.report import report_paths, report_sessions, show_report
+from deploy.commands.show import Made, artifact_record, print_json, show_artifacts
 from deploy.commands.stages import export_model, optimize_model, quantize_model
 from deploy.placement import host_target
 from deploy.spec import ModelSpec
@@ -27,10 +27,10 @@ def run_line(
     device_name: str,
     plan: BenchPlan,
     force: bool,
-) -> ReportFiles:
+) -> tuple[list[Made], ReportFiles]:
     """Export, quantize for a phone and for this machine, optimize both, measure, report.
 
-    Only graphs that fit this machine are measured on it.
+    Only graphs that fit this machine are measured on it; the phone's are made and judged.
     """
     targets = list(dict.fromkeys((host_target().name, PHONE_TARGET)))
     made: list[Made] = [export_model(spec, build, held_out=held_out, dynamic=False, force=force)]
@@ -50,8 +50,6 @@ def run_line(
         optimize_model(one.path, build, target=None, held_out=held_out, force=force)
         for one in quantized
     ]
-    for artifact, now in made:
-        note(f"{'made' if now else 'there already:'} {artifact.path}")
     fitting = [one.path for one, _ in made if one.target in (None, targets[0])]
     folder = bench_artifacts(
         fitting,
@@ -62,4 +60,14 @@ def run_line(
         held_out=held_out,
         force=force,
     )
-    return report_sessions([folder], build)
+    return made, report_sessions([folder], build)
+
+
+def show_run(made: Sequence[Made], files: ReportFiles, as_json: bool) -> None:
+    """Print every artifact, the measured table, and where the report is."""
+    if as_json:
+        artifacts = [artifact_record(one) for one in made]
+        print_json({"artifacts": artifacts, "report": report_paths(files)})
+        return
+    show_artifacts(made, as_json)
+    show_report(files, as_json)
