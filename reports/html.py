@@ -132,7 +132,7 @@ def _latency_card(best: pd.Series) -> Card:
 
 def _speed_card(best: pd.Series, baseline_kind: str) -> Card:
     if best["kind"] == baseline_kind:
-        return Card("Speed-up", "1×", (f"nothing made from {baseline_kind} is faster here",))
+        return Card("Speed-up", "1×", ("no other graph made for this machine is faster",))
     if math.isnan(best["speed_up"]):
         return Card("Speed-up", DASH, (f"no {baseline_kind} graph to compare with",))
     figure, interval = rounded(
@@ -155,12 +155,10 @@ def _quality_card(best: pd.Series, baseline: pd.Series | None) -> Card:
 def _size_card(
     title: str, column: str, places: int, best: pd.Series, baseline: pd.Series | None
 ) -> Card:
-    details = (
-        [f"{baseline['kind']}: {_with_unit(baseline[column], places, 'MiB')}"]
-        if (baseline is not None)
-        else []
-    )
-    return Card(title, _with_unit(best[column], places, "MiB"), tuple(details))
+    details: tuple[str, ...] = ()
+    if baseline is not None:
+        details = (f"{baseline['kind']}: {_with_unit(baseline[column], places, 'MiB')}",)
+    return Card(title, _with_unit(best[column], places, "MiB"), details)
 
 
 def _with_unit(value: float, places: int, unit: str) -> str:
@@ -201,7 +199,7 @@ def _conditions(frames: Frames) -> dict[str, str]:
         "Seed": _values(runs["seed"]),
         "mofa-deploy": _values(runs["tool_version"]),
         "Session": _values(runs["session_id"]),
-        "Started": f"{runs['started_at_utc'].min()} (UTC)",
+        "Started (UTC)": str(runs["started_at_utc"].min()),
         "Row schema": _values(runs["schema_version"]),
     }
 

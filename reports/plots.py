@@ -224,7 +224,8 @@ def _label_rows(axes: Axes, labels: list[str]) -> None:
 
 def _legend_above(figure: Figure, axes: Axes) -> None:
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper left", ncols=3, handlelength=1.4)
+    columns = 2 if len(labels) == 4 else 3  # no entry alone in a row below a full one
+    figure.legend(handles, labels, loc="outside upper left", ncols=columns, handlelength=1.4)
 
 
 @contextmanager
