@@ -1,6 +1,7 @@
 """This machine as a device: the session's folder is a temporary one, programs are processes."""
 
 import ctypes
+import fcntl
 import hashlib
 import os
 import platform
@@ -12,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 from android_bench.device import Completed, DeviceInfo
 from deploy.errors import DeviceError
@@ -20,6 +22,8 @@ CPUINFO = Path("/proc/cpuinfo")
 # The kernel's names for a processor differ by architecture; the first that is there is taken.
 CPU_KEYS = ("model name", "Processor", "cpu model", "uarch")
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
+FOLDER_PREFIX = "mofa-bench-"
+ALIVE_NAME = ".alive"  # locked as long as the process that made the folder lives
 
 
 class HostDevice:
@@ -27,6 +31,7 @@ class HostDevice:
 
     def __init__(self) -> None:
         self._folder: Path | None = None
+        self._alive: IO[str] | None = None
 
     def info(self) -> DeviceInfo:
         """Say what this machine is; its name goes no further than a hash."""
@@ -102,10 +107,15 @@ class HostDevice:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
+        if self._alive is not None:
+            self._alive.close()
+            self._alive = None
 
     def _session_folder(self) -> Path:
         if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="mofa-bench-"))
+            _sweep()
+            self._folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))
+            self._alive = _mark_alive(self._folder)
         return self._folder
 
     def _start(self, argv: Sequence[str]) -> "subprocess.Popen[str]":
@@ -125,6 +135,25 @@ class HostDevice:
             raise DeviceError(
                 f"cannot run {argv[0]} ({error.strerror})", "check that the runner is installed"
             ) from error
+
+
+def _mark_alive(folder: Path) -> IO[str]:
+    new = folder / f"{ALIVE_NAME}.new"
+    alive = new.open("w")
+    fcntl.flock(alive, fcntl.LOCK_EX)
+    new.rename(folder / ALIVE_NAME)  # it has its final name only once it is locked
+    return alive
+
+
+def _sweep() -> None:
+    """Remove the folders that killed processes left: their locks went with them."""
+    for mark in Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}*/{ALIVE_NAME}"):
+        try:
+            with mark.open() as alive:
+                fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(mark.parent, ignore_errors=True)
+        except OSError:  # in use, another user's, or swept by another process just now
+            continue
 
 
 def _die_with_parent() -> Callable[[], None] | None:

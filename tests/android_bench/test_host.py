@@ -4,9 +4,11 @@ import platform
 import signal
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
+from android_bench.host import HostDevice
 from deploy.errors import DeviceError
 
 HOUR_S = 3600
@@ -73,6 +75,16 @@ def test_removing_leaves_nothing_and_the_device_can_go_on(device, tmp_path, temp
 def test_removing_what_was_never_used_is_nothing(device, temporary_folder):
     device.remove()
     assert list(temporary_folder.iterdir()) == []
+
+
+def test_the_folder_of_a_device_in_use_is_left_alone(device, tmp_path, temporary_folder):
+    (tmp_path / "here").write_text("content")
+    there = device.push(tmp_path / "here", "there")
+    other = HostDevice()
+    other.push(tmp_path / "here", "there")
+    other.remove()
+    assert Path(there).read_text() == "content"
+    assert len(list(temporary_folder.iterdir())) == 1
 
 
 def test_a_program_that_is_not_there_is_an_error_that_names_it(device):

@@ -223,8 +223,8 @@ bench(cases, QUICK, HostDevice(), folder / "out", runner={runner!r})
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a child outlives its parent elsewhere")
-def test_kill_9_loses_the_launch_in_progress_alone_and_leaves_no_runner(
-    cases, device, out, tmp_path
+def test_kill_9_loses_the_launch_in_progress_alone_and_leaves_nothing_behind(
+    cases, device, out, tmp_path, temporary_folder
 ):
     # The third launch opens the pipe and holds it: reading tells when it is there, and when dead.
     pipe = tmp_path / "pipe"
@@ -236,7 +236,8 @@ def test_kill_9_loses_the_launch_in_progress_alone_and_leaves_no_runner(
     runner = write_runner(tmp_path, hold)
     paths = [path for path in sys.path if path]
     host = subprocess.Popen(
-        [sys.executable, "-c", KILLED.format(paths=paths, folder=str(tmp_path), runner=runner)]
+        [sys.executable, "-c", KILLED.format(paths=paths, folder=str(tmp_path), runner=runner)],
+        env=os.environ | {"TMPDIR": str(temporary_folder)},
     )
     with pipe.open() as held:
         assert held.read(1) == "x"
@@ -253,6 +254,7 @@ def test_kill_9_loses_the_launch_in_progress_alone_and_leaves_no_runner(
     assert len(kept) == 2
     assert table(results)["run_id"].tolist()[:2] == kept
     assert (len(table(results)), calls(tmp_path)) == (6, 7)
+    assert list(temporary_folder.iterdir()) == []
 
 
 # What makes another session
