@@ -6,13 +6,13 @@ modules it does not know. Both counts stand side by side: thop's to compare with
 one to compare networks.
 """
 
-import copy
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
+
+from deploy.zoo.trace import Call, trace_calls
 
 THOP_BILINEAR_OPS = 11  # per output element
 THOP_AFFINE_NORM_OPS = 4  # per input element
@@ -79,71 +79,57 @@ def measure_complexity(
         model: left untouched; counted in evaluation mode.
         input_shapes: of each input, in call order.
     """
-    shadow = copy.deepcopy(model).to("meta").eval()
-    tallies = {name: _Tally() for name, _ in shadow.named_modules()}
-    for name, module in shadow.named_modules():
-        module.register_forward_hook(tallies[name].add)
-    with torch.no_grad():
-        shadow(*(torch.empty(shape, device="meta") for shape in input_shapes))
+    calls: dict[str, list[Call]] = {}
+    for call in trace_calls(model, input_shapes):
+        calls.setdefault(call.layer, []).append(call)
     seen: set[Tensor] = set()
-    costs = (_cost(name, module, tallies[name], seen) for name, module in shadow.named_modules())
+    costs = (
+        _cost(name, module, calls.get(name, []), seen) for name, module in model.named_modules()
+    )
     return Complexity(tuple(cost for cost in costs if cost.params or cost.thop_macs))
 
 
-@dataclass
-class _Tally:
-    """What the calls of one module add up to."""
-
-    macs: int = 0
-    thop_macs: int = 0
-    output_shape: tuple[int, ...] = field(default=())
-
-    def add(self, module: nn.Module, inputs: tuple[Tensor, ...], output: object) -> None:
-        if not isinstance(output, Tensor):
-            return
-        self.output_shape = tuple(output.shape)
-        if inputs:  # a container may be called with keywords; a counted layer is not
-            self.macs += _true_macs(module, inputs[0], output)
-            self.thop_macs += _thop_macs(module, inputs[0], output)
-
-
-def _cost(name: str, module: nn.Module, tally: _Tally, seen: set[Tensor]) -> LayerCost:
+def _cost(name: str, module: nn.Module, calls: list[Call], seen: set[Tensor]) -> LayerCost:
     own = [p for p in module.parameters(recurse=False) if p not in seen]
     seen.update(own)  # a shared parameter counts once
     params = sum(parameter.numel() for parameter in own)
     return LayerCost(
         layer=name,
         kind=type(module).__name__,
-        macs=tally.macs,
-        thop_macs=tally.thop_macs,
+        macs=sum(true_macs(call) for call in calls),
+        thop_macs=sum(_thop_macs(call) for call in calls),
         params=params,
         thop_params=params if isinstance(module, THOP_KNOWS_PARAMETERS_OF) else 0,
-        output_shape=tally.output_shape,
+        output_shape=calls[-1].output_shape if calls else (),
     )
 
 
-def _true_macs(module: nn.Module, x: Tensor, y: Tensor) -> int:
-    if isinstance(module, nn.Conv2d):
-        return y.numel() * (module.in_channels // module.groups) * math.prod(module.kernel_size)
-    if isinstance(module, nn.ConvTranspose2d):
-        return x.numel() * (module.out_channels // module.groups) * math.prod(module.kernel_size)
-    return 0
+def true_macs(call: Call) -> int:
+    """Give the multiply-adds of one call of a Conv2d or ConvTranspose2d; 0 for other modules."""
+    match call.module:
+        case nn.Conv2d() as conv:
+            elements, channels = math.prod(call.output_shape), conv.in_channels
+        case nn.ConvTranspose2d() as conv:
+            elements, channels = math.prod(call.input_shape), conv.out_channels
+        case _:
+            return 0
+    return elements * (channels // conv.groups) * math.prod(conv.kernel_size)
 
 
-def _thop_macs(module: nn.Module, x: Tensor, y: Tensor) -> int:
+def _thop_macs(call: Call) -> int:
     """Apply the rules of thop 0.1.1 (vision/basic_hooks.py) that the zoo's layers need."""
-    match module:
-        case nn.Conv2d() | nn.ConvTranspose2d():
-            window = math.prod(module.kernel_size)
-            return y.numel() * (module.in_channels // module.groups) * window
+    outputs = math.prod(call.output_shape)
+    match call.module:
+        case nn.Conv2d() | nn.ConvTranspose2d() as conv:
+            return outputs * (conv.in_channels // conv.groups) * math.prod(conv.kernel_size)
         case nn.AvgPool2d():
-            return y.numel()
+            return outputs
         case nn.AdaptiveAvgPool2d():
-            window = (x.shape[-2] // y.shape[-2]) * (x.shape[-1] // y.shape[-1])
-            return y.numel() * (window + 1)
+            (height, width), (rows, columns) = call.input_shape[-2:], call.output_shape[-2:]
+            return outputs * ((height // rows) * (width // columns) + 1)
         case nn.Upsample(mode="bilinear"):
-            return y.numel() * THOP_BILINEAR_OPS
+            return outputs * THOP_BILINEAR_OPS
         case nn.BatchNorm2d(affine=True):
-            return x.numel() * THOP_AFFINE_NORM_OPS
+            return math.prod(call.input_shape) * THOP_AFFINE_NORM_OPS
         case _:
             return 0

@@ -8,15 +8,14 @@ ECCV 2022 (arXiv:2112.04491). Its public code sums by an integral image, whose f
 grow with the area of the photograph; the sums here run along one line at a time, around its mean.
 """
 
-import copy
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from deploy.errors import UsageError
 from deploy.zoo.conversion import Net, exchange
+from deploy.zoo.trace import trace_calls
 
 TRAIN_SHAPE = (1, 3, 256, 256)
 BASE_PER_TRAIN = 1.5
@@ -136,23 +135,14 @@ def _window(
 def _global_pool_inputs(
     model: nn.Module, train_shape: tuple[int, ...]
 ) -> dict[str, tuple[int, int]]:
-    """Give (H, W) of what each global pool sees of a training image; runs on shapes only."""
-    shadow = copy.deepcopy(model).to("meta").eval()
-    pools = {
-        name: module
-        for name, module in shadow.named_modules()
-        if isinstance(module, nn.AdaptiveAvgPool2d) and module.output_size in (1, (1, 1))
+    """Give (H, W) of what each global pool sees of a training image."""
+    if not any(isinstance(module, nn.AdaptiveAvgPool2d) for module in model.modules()):
+        return {}  # nothing to find, whatever number of channels such a network takes
+    return {
+        call.layer: (call.input_shape[-2], call.input_shape[-1])
+        for call in trace_calls(model, [train_shape])
+        if isinstance(call.module, nn.AdaptiveAvgPool2d) and call.module.output_size in (1, (1, 1))
     }
-    if not pools:
-        return {}
-    seen_px: dict[nn.Module, tuple[int, int]] = {}
-    for pool in pools.values():
-        pool.register_forward_hook(
-            lambda module, inputs, _: seen_px.update({module: tuple(inputs[0].shape[-2:])})
-        )
-    with torch.no_grad():
-        shadow(torch.empty(train_shape, device="meta"))
-    return {name: seen_px[pool] for name, pool in pools.items() if pool in seen_px}
 
 
 def _box_mean(x: Tensor, window: int, dim: int) -> Tensor:

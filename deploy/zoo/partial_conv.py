@@ -50,6 +50,8 @@ class PartialConv(nn.Module):
     ) -> None:
         super().__init__()
         convolved = convolved_channels(channels, portion)
+        self.channels, self.kernel, self.portion = channels, kernel, portion
+        self.depthwise = depthwise
         self.sections = [convolved, channels - convolved]
         self.partial_conv3 = nn.Conv2d(
             convolved,

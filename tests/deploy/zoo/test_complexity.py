@@ -62,6 +62,13 @@ def test_shared_layer_costs_its_work_twice_and_its_parameters_once() -> None:
     assert (complexity.macs, complexity.params) == (2 * 16 * 4, 16)
 
 
+def test_tied_weight_counts_once() -> None:
+    network = nn.Sequential(nn.Conv2d(4, 4, 1, bias=False), nn.Conv2d(4, 4, 1, bias=False))
+    network[1].weight = network[0].weight
+
+    assert measure_complexity(network, [(1, 4, 2, 2)]).params == 16
+
+
 def test_rows_tell_layer_kind_and_output_size() -> None:
     rows = {layer.layer: layer for layer in measure_complexity(pmrid_mofa()).layers}
 
