@@ -1,1 +1,1 @@
-"""Rows in; tables, plots, verdicts out. Imports itself, `android_bench.rows`, `deploy.errors`."""
+"""Rows in; tables, plots, verdicts out. Imports itself, `android_bench.rows`, deploy's leaves."""

@@ -10,19 +10,23 @@ from skimage.util import img_as_ubyte
 from android_bench.devices import find_device
 from android_bench.launch import Case
 from android_bench.plan import BenchPlan
+from android_bench.rows import RunRow
 from android_bench.session import bench
 from deploy.artifact import Artifact, current_line, list_artifacts, read_artifact
 from deploy.commands.images import probe_for_artifact
 from deploy.commands.progress import bar, clock, note
-from deploy.errors import ArtifactError
+from deploy.errors import ArtifactError, BenchOutputError, GraphError
 from deploy.fidelity import Probe, restore
 from deploy.files import unfinished
 from deploy.inference import open_run
+from deploy.onnx_file import image_input, load_graph
 from deploy.placement import TARGETS
+from reports.frame import load
 
 PICTURE_SIDE_PX = 256
 PICTURES = "pictures"
 SESSIONS = "bench"
+SHARP = "sharp"
 
 
 def bench_artifacts(
@@ -39,21 +43,26 @@ def bench_artifacts(
 
     Returns:
         The folder that holds the rows and the restored photographs.
+
+    Raises:
+        GraphError: a graph is broken, has dynamic shapes, or takes another input than the rest.
+        BenchOutputError: every launch of a graph failed; the rows are kept.
     """
     device = find_device(device_name)
     artifacts = [read_artifact(path) for path in sources] or _line(build, model)
+    _require_one_input(artifacts)
     probe = probe_for_artifact(build, artifacts[0], held_out)
     crop = _write_input(probe, build, plan.seed)
     cases = [_case(artifact, crop) for artifact in artifacts]
     with bar(f"measuring on {device_name}", plan.launches * len(cases), "launches") as launched:
-        folder = bench(
-            cases,
-            plan,
-            device,
-            build / SESSIONS,
-            on_progress=lambda done, total, run: launched(done),
-            force=force,
-        )
+
+        def on_progress(done: int, total: int, run: RunRow | None) -> None:
+            launched(done)
+            if done == total and run is None:
+                note("measured already, nothing to do (--force measures again)")
+
+        folder = bench(cases, plan, device, build / SESSIONS, on_progress=on_progress, force=force)
+    _require_measured(folder)
     if probe.pairs and not (folder / PICTURES).exists():
         with clock("restoring the held-out photographs"):
             _write_pictures(artifacts, probe, folder / PICTURES)
@@ -79,11 +88,38 @@ def _line(build: Path, model: str | None) -> list[Artifact]:
     return current
 
 
+def _require_one_input(artifacts: Sequence[Artifact]) -> None:
+    """Check that every graph takes the same static input, for all are fed one crop."""
+    first, *others = artifacts
+    wanted = image_input(load_graph(first.path), first.path).shape
+    for other in others:
+        shape = image_input(load_graph(other.path), other.path).shape
+        if shape != wanted:
+            raise GraphError(
+                f"{other.path} takes {'x'.join(map(str, shape))}, "
+                f"{first.path} takes {'x'.join(map(str, wanted))}",
+                "measure graphs of one input size at a time",
+            )
+
+
+def _require_measured(session: Path) -> None:
+    runs = load(session).runs
+    for _, launches in runs.groupby("case_id", sort=False):
+        last = launches.iloc[-1]
+        if not (launches["status"] == "ok").any():
+            raise BenchOutputError(
+                f"every launch of {last['model']}.{last['kind']} failed "
+                f"({last['status']}: {last['status_message']})",
+                f"its rows are in {session}; mend that, then measure again with --force",
+            )
+
+
 def _write_input(probe: Probe, build: Path, seed: int) -> Path:
     """Write the crop that every launch is fed, raw little-endian float32; the seed picks it."""
     path = build / SESSIONS / f"input-{seed}.f32"
     with unfinished(path) as temporary:
-        probe.crops[seed % len(probe.crops)].astype("<f4").tofile(temporary)
+        # not tofile: its OSError on a full disk does not say what is wrong
+        temporary.write_bytes(probe.crops[seed % len(probe.crops)].astype("<f4").tobytes())
     return path
 
 
@@ -107,15 +143,17 @@ def _write_pictures(artifacts: Sequence[Artifact], probe: Probe, folder: Path) -
     PICTURE.INDEX.LABEL.png, so that names sort in the order in which they are shown.
     """
     side = probe.crops[0].shape[-1]
+    several = len({artifact.model for artifact in artifacts}) > 1
     with unfinished(folder) as temporary:
         temporary.mkdir()
         for pair in probe.pairs:
-            shown = {"degraded": pair.degraded, "sharp": pair.sharp}
+            shown = [("degraded", pair.degraded), (SHARP, pair.sharp)]
             for artifact in artifacts:
                 run = open_run(artifact.path, level=_level(artifact), config=_config(artifact))
-                shown[artifact.kind] = restore(run, pair.degraded, side)
-            for index, (label, image) in enumerate(shown.items()):
-                name = f"{pair.name}.{index:02d}.{label}.png"
+                label = f"{artifact.model} {artifact.kind}" if several else artifact.kind
+                shown.append((label, restore(run, pair.degraded, side)))
+            for index, (label, image) in enumerate(shown):
+                name = f"{pair.name.replace('/', '-')}.{index:02d}.{label}.png"
                 imsave(temporary / name, img_as_ubyte(_middle(image)), check_contrast=False)
 
 

@@ -55,9 +55,12 @@ def bar(what: str, total: int, units: str) -> Iterator[Callable[[int], None]]:
         TimeRemainingColumn(),
     )
     began = time.monotonic()
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+    # drawn only when something is done: a drawing thread would share the cores that are measured
+    with Progress(
+        *columns, console=console, auto_refresh=False, disable=not console.is_terminal
+    ) as progress:
         task = progress.add_task(what, total=total)
-        yield lambda done: progress.update(task, completed=done)
+        yield lambda done: progress.update(task, completed=done, refresh=True)
     _say_done(f"{what}: {total} {units}", began)
 
 

@@ -5,13 +5,17 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
+from skimage.io import imread
+from skimage.metrics import peak_signal_noise_ratio
+
 from android_bench.session import list_sessions
-from deploy.commands.bench import PICTURES, SESSIONS
+from deploy.commands.bench import PICTURES, SESSIONS, SHARP
 from deploy.commands.progress import clock
 from deploy.commands.show import console, print_json
 from deploy.errors import RowsError
 from reports.compare import add_speed_ups, speed_ups, summarize
-from reports.frame import load
+from reports.frame import Frames, load
 from reports.html import Picture
 from reports.report import ReportFiles, build_report
 from reports.tables import comparison_table, render_rich
@@ -22,18 +26,20 @@ def report_sessions(sessions: Sequence[Path], build: Path) -> ReportFiles:
     folders = list(sessions) or [_only_session(build)]
     pictures = [picture for folder in folders for picture in _pictures(folder / PICTURES)]
     with clock("writing the report"):
-        return build_report(folders, build / "report", pictures=pictures)
+        baseline = _baseline(load(*folders))
+        return build_report(folders, build / "report", pictures, baseline_kind=baseline)
 
 
 def show_comparison(folder: Path, as_json: bool) -> None:
     """Print what one session measured."""
     frames = load(folder)
-    summary = add_speed_ups(summarize(frames), speed_ups(frames))
+    baseline = _baseline(frames)
+    summary = add_speed_ups(summarize(frames), speed_ups(frames, baseline))
     if as_json:
         cases = json.loads(summary.to_json(orient="records"))  # missing values become null
         print_json({"session": str(folder), "cases": cases})
         return
-    console().print(render_rich(comparison_table(summary, frames)))
+    console().print(render_rich(comparison_table(summary, frames, baseline)))
     console().print(f"rows: {folder}", soft_wrap=True)
 
 
@@ -64,9 +70,29 @@ def _only_session(build: Path) -> Path:
 
 
 def _pictures(folder: Path) -> list[Picture]:
-    """Read PICTURE.INDEX.LABEL.png files in their order."""
-    found = []
-    for path in sorted(folder.glob("*.*.*.png")):
-        image, _, label = path.name.removesuffix(".png").rsplit(".", 2)
-        found.append(Picture(image, label, path.read_bytes()))
-    return found
+    """Read PICTURE.INDEX.LABEL.png files in their order, each judged against its sharp one."""
+    files = sorted(folder.glob("*.*.*.png"))
+    sharp = {_name(path): imread(path) for path in files if _label(path) == SHARP}
+    return [
+        Picture(_name(path), _label(path), path.read_bytes(), _psnr_db(sharp[_name(path)], path))
+        for path in files
+    ]
+
+
+def _name(path: Path) -> str:
+    return path.name.rsplit(".", 3)[0]
+
+
+def _label(path: Path) -> str:
+    return path.name.rsplit(".", 3)[2]
+
+
+def _psnr_db(sharp: np.ndarray, path: Path) -> float | None:
+    if _label(path) == SHARP:
+        return None
+    return float(peak_signal_noise_ratio(sharp, imread(path)))
+
+
+def _baseline(frames: Frames) -> str:
+    """Give the head of the line: the exported graph, or the user's own file."""
+    return "external" if "external" in set(frames.runs["kind"]) else "plain"
