@@ -7,9 +7,18 @@ from typing import Annotated
 
 import typer
 
-from deploy.errors import MofaError
+from deploy.errors import MofaError, UsageError
 
 DONE, EXPECTED_ERROR, USAGE_ERROR, BUG = 0, 1, 2, 3
+
+# what a bench machine does without, by the extra that brings it
+EXTRAS = {
+    "onnx_ir": "quantize",
+    "onnxscript": "export",
+    "onnxsim": "export",
+    "safetensors": "export",
+    "torch": "export",
+}
 
 app = typer.Typer(
     name="mofa-deploy",
@@ -278,12 +287,10 @@ def run(
 
 
 def _shape(text: str | None) -> tuple[int, ...] | None:
-    from deploy.errors import UsageError
-
     if text is None:
         return None
     parts = text.split(",")
-    if len(parts) != 4 or not all(part.strip().isdigit() and int(part) > 0 for part in parts):
+    if len(parts) != 4 or not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
         raise UsageError(f"shape {text!r} is not N,C,H,W", "pass for instance 1,3,256,256")
     return tuple(int(part) for part in parts)
 
@@ -293,21 +300,32 @@ def run_app(arguments: list[str]) -> int:
     from typer.exceptions import TyperException
 
     try:
-        code = app(args=arguments, standalone_mode=False)
+        code = app(args=arguments or ["--help"], standalone_mode=False)
     except MofaError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return EXPECTED_ERROR
+        return _say(error, EXPECTED_ERROR)
     except TyperException as error:
         hint = "`mofa-deploy --help` and `mofa-deploy COMMAND --help` list what there is"
-        print(f"error: {error.format_message()} {hint}", file=sys.stderr)
-        return USAGE_ERROR
-    except Exception:
+        return _say(UsageError(error.format_message().rstrip("."), hint), USAGE_ERROR)
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and _top_level(error) in EXTRAS:
+            extra = f"pip install 'mofa-deploy[{EXTRAS[_top_level(error)]}]'"
+            return _say(UsageError(f"this needs {_top_level(error)}", extra), EXPECTED_ERROR)
         traceback.print_exc()
         print(
             "this is a bug in mofa-deploy: please report it with the lines above", file=sys.stderr
         )
         return BUG
     return code if isinstance(code, int) else DONE
+
+
+def _say(error: MofaError, code: int) -> int:
+    """Print an error as one line."""
+    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    return code
+
+
+def _top_level(error: ModuleNotFoundError) -> str:
+    return (error.name or "").split(".")[0]
 
 
 def main() -> None:
