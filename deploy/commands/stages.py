@@ -1,6 +1,8 @@
 """The verbs of the line: each finds what the stage before left, and hands it on."""
 
+import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 
 from calib import crops as calib_crops
@@ -25,7 +27,8 @@ def model_spec(name: str, checkpoint: Path | None, shape: Sequence[int] | None) 
     from deploy.zoo.registry import find_model, user_model
 
     if ":" in name:
-        return user_model(name, checkpoint, shape or DEFAULT_SHAPE)
+        with redirect_stdout(sys.stderr):  # what a user's module prints is no result
+            return user_model(name, checkpoint, shape or DEFAULT_SHAPE)
     spec = find_model(name)
     if checkpoint is not None:
         spec = replace(spec, checkpoint=checkpoint)
@@ -53,7 +56,7 @@ def export_model(
         trained=checkpoint is not None,
         held_out=held_out,
     )
-    with clock(f"exporting {spec.name}"):
+    with clock(f"exporting {spec.name}"), redirect_stdout(sys.stderr):
         return export(spec, build, probe, dynamic=dynamic, force=force)
 
 
@@ -90,15 +93,15 @@ def quantize_model(
     graph = load_graph(given.path)
     require_quantizable(graph, given.path)
     probe = probe_for_artifact(build, given, held_out)
+    side = image_input(graph, given.path).shape[-1]
+    chosen = calib_crops.choose_crops(  # before any work: most bad folders show here
+        training_folder(build, data, given), count=crops, side=side, seed=seed
+    )
     results: list[Made] = []
     fp32 = given
     if given.kind in ("plain", "external"):
         results.append(_prepare(given, build, probe, force))
         fp32 = results[-1][0]
-    side = image_input(graph, given.path).shape[-1]
-    chosen = calib_crops.choose_crops(
-        training_folder(build, data, fp32), count=crops, side=side, seed=seed
-    )
     with bar("calibrating", len(chosen.crops), "crops") as on_crop:
         ranges = calib_ranges.cached_ranges(fp32.path, chosen, build / "calib", on_crop=on_crop)
     for target in wanted:
