@@ -64,7 +64,7 @@ def _read_pickle(path: Path) -> Any:
             "save `model.state_dict()` instead of the whole model, or convert it to safetensors",
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0]
+        reason = (str(error).splitlines() or ["it ends too early"])[0]
         raise CheckpointError(
             f"{path} is no readable checkpoint ({reason})", "save it again"
         ) from error
