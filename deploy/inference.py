@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from deploy.errors import GraphError
+from deploy.errors import GraphError, OutputError
 
 # (1, C, H, W) float32 -> (1, C', H', W') float32
 Run = Callable[[np.ndarray], np.ndarray]
@@ -38,6 +38,7 @@ def open_session(
 
     Raises:
         GraphError: ONNX Runtime does not load the model.
+        OutputError: it cannot write to `save_to`.
     """
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = LEVELS[level]
@@ -56,7 +57,12 @@ def open_session(
         )
     except Exception as error:  # the binding raises a dozen unrelated types
         name = "the model" if isinstance(model, bytes) else str(model)
-        reason = str(error).strip().splitlines()[0]
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        if save_to is not None and "serialization failed" in reason:  # it gives no errno
+            raise OutputError(
+                f"ONNX Runtime cannot write {save_to}",
+                "free some space there, or pass another --out",
+            ) from error
         raise GraphError(
             f"ONNX Runtime {onnxruntime.__version__} does not load {name} ({reason})",
             "export it again, or use the ONNX Runtime it was made for",

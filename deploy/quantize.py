@@ -8,7 +8,7 @@ from typing import Any
 import onnx
 from onnxruntime import quantization
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
-from onnxruntime.quantization.quant_utils import load_model_with_shape_infer
+from onnxruntime.quantization.quant_utils import add_infer_metadata
 
 from calib.ranges import Ranges
 from deploy.artifact import Artifact, artifact_path, finished, tool_versions, write_artifact
@@ -116,8 +116,11 @@ def require_quantizable(model: onnx.ModelProto, path: Path) -> None:
 
 def _quantized(fp32: Path, ranges: Ranges, target: Target) -> onnx.ModelProto:
     logging.getLogger("onnxruntime.quantization").setLevel(logging.ERROR)
+    # not load_model_with_shape_infer: it leaves a file beside the input while it works
+    model = onnx.shape_inference.infer_shapes(load_graph(fp32))
+    add_infer_metadata(model)
     quantizer = QDQQuantizer(
-        load_model_with_shape_infer(fp32),
+        model,
         per_channel=True,
         reduce_range=False,
         weight_qType=getattr(quantization.QuantType, target.weights).tensor_type,
@@ -130,5 +133,5 @@ def _quantized(fp32: Path, ranges: Ranges, target: Target) -> onnx.ModelProto:
     )
     quantizer.quantize_model()
     quantizer.model.topological_sort()  # the quantizer appends its nodes at the end
-    model: onnx.ModelProto = quantizer.model.model
-    return model
+    quantized: onnx.ModelProto = quantizer.model.model
+    return quantized
