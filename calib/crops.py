@@ -170,7 +170,7 @@ def _fitting_stride(
     raise DataError(
         f"{folder} has {windows} windows of {side}x{side} at stride {candidate} "
         f"in {len(sizes)} images, {count} are needed",
-        f"add images, or pass --count {windows}",
+        f"add images, or pass --crops {windows}",
     )
 
 

@@ -29,6 +29,7 @@ def unfinished(final: Path) -> Iterator[Path]:
     replaced = final.with_name(f".{final.name}.{os.getpid()}.replaced")
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
+        _remove(temporary)  # of a killed process that had the same number
         yield temporary
         if final.is_dir():
             final.rename(replaced)  # a rename never replaces a folder that holds something

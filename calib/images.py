@@ -19,7 +19,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 # Pillow looks at the content, not at the suffix; no other of its readers shall see a user's file
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 MAX_PIXELS = 2**27  # above a 108-megapixel photograph; decoding one this large takes about 1 GB
-# What Pillow and tifffile raise on broken files, found by damaging files of every format
+# What Pillow and tifffile raise on damaged files: OSError most often, but any of these
 _DECODING_ERRORS = (
     OSError,
     ValueError,

@@ -113,6 +113,8 @@ def _is_finished(folder: Path, record: dict[str, Any]) -> bool:
 
 def _require_ours(folder: Path) -> None:
     """Refuse to replace what this module did not write."""
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder} is a file", "name a folder for the demo data")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / _RECORD_NAME).exists():
         raise OutputError(f"{folder} holds other files", "name an empty folder for the demo data")
 
