@@ -1,1 +1,1 @@
-"""Artifact and device in, rows out. Imports itself, `deploy.errors` and `deploy.artifact` only."""
+"""Artifact and device in, rows out. Imports itself, `deploy.artifact` and deploy's leaves."""

@@ -1,1 +1,1 @@
-"""Where ranges come from: images, crops, activations. Imports `calib` and `deploy.errors` only."""
+"""Where ranges come from: images, crops, activations. Imports `calib` and deploy's leaves."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from calib.files import file_sha256
+from deploy.files import file_sha256
 from calib.images import decode_image, image_size, list_images, unit_float
 from deploy.errors import DataError, UsageError
 

@@ -17,7 +17,7 @@ from PIL import Image
 from skimage import color, data, util
 
 from calib.degrade import Degradation, degrade
-from calib.files import unfinished
+from deploy.files import unfinished
 from deploy.errors import OutputError
 
 TRAINING = (

@@ -12,7 +12,7 @@ from onnxruntime.quantization.calibrate import CalibrationMethod, TensorsData
 
 from calib.activations import ActivationLimits
 from calib.crops import CropSet, read_crops
-from calib.files import file_sha256, unfinished
+from deploy.files import file_sha256, unfinished
 from deploy.errors import DataError
 
 RANGES_SCHEMA = 1  # 1: first version

@@ -31,6 +31,7 @@ def temporary_beside(final: Path) -> Iterator[Path]:
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
         _sweep(final)
+        _remove(temporary)
         yield temporary
     except OSError as error:
         raise _refused(final, error) from error

@@ -88,3 +88,15 @@ def test_what_a_killed_process_left_is_swept_by_the_next(tmp_path):
     with unfinished(final) as temporary:
         temporary.touch()
     assert sorted(tmp_path.iterdir()) == sorted([final, alive])
+
+
+def test_what_lies_at_the_temporary_path_does_not_come_along(tmp_path):
+    final = tmp_path / "data"
+    with unfinished(final) as temporary:
+        left = temporary
+        temporary.mkdir()
+    left.mkdir()
+    (left / "left.png").touch()
+    with unfinished(final) as temporary:
+        temporary.mkdir()
+    assert list(final.iterdir()) == []
