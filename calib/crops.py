@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from deploy.files import file_sha256
 from calib.images import decode_image, image_size, list_images, unit_float
 from deploy.errors import DataError, UsageError
+from deploy.files import file_sha256
 
 STRIDES_PX = (256, 128, 64, 32, 16)  # tried in this order; a larger one repeats fewer pixels
 

@@ -17,8 +17,8 @@ from PIL import Image
 from skimage import color, data, util
 
 from calib.degrade import Degradation, degrade
-from deploy.files import unfinished
 from deploy.errors import OutputError
+from deploy.files import unfinished
 
 TRAINING = (
     "astronaut",

@@ -12,8 +12,8 @@ from onnxruntime.quantization.calibrate import CalibrationMethod, TensorsData
 
 from calib.activations import ActivationLimits
 from calib.crops import CropSet, read_crops
-from deploy.files import file_sha256, unfinished
 from deploy.errors import DataError
+from deploy.files import file_sha256, unfinished
 
 RANGES_SCHEMA = 1  # 1: first version
 METHOD = "minmax"

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from android_bench.devices import find_device
 from android_bench.plan import BenchPlan
 from deploy.commands.bench import bench_artifacts
 from deploy.commands.report import report_paths, report_sessions, show_report
@@ -32,6 +33,7 @@ def run_line(
 
     Only graphs that fit this machine are measured on it; the phone's are made and judged.
     """
+    find_device(device_name)  # an unknown one shall not cost the minutes before bench
     targets = list(dict.fromkeys((host_target().name, PHONE_TARGET)))
     made: list[Made] = [export_model(spec, build, held_out=held_out, dynamic=False, force=force)]
     made += quantize_model(

@@ -2,15 +2,8 @@ import tempfile
 
 import pytest
 from bench_examples import write_case
-from hypothesis import HealthCheck, settings
 
 from android_bench.host import HostDevice
-
-# A machine that is busy, as one that measures is, makes an example slow and not wrong.
-settings.register_profile(
-    "busy", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
-)
-settings.load_profile("busy")
 
 
 @pytest.fixture

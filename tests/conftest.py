@@ -1,0 +1,7 @@
+from hypothesis import HealthCheck, settings
+
+# A machine that is busy, as one that measures is, makes an example slow and not wrong.
+settings.register_profile(
+    "busy", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+settings.load_profile("busy")
