@@ -11,14 +11,8 @@ from deploy.errors import MofaError, UsageError
 
 DONE, EXPECTED_ERROR, USAGE_ERROR, BUG = 0, 1, 2, 3
 
-# what a bench machine does without, by the extra that brings it
-EXTRAS = {
-    "onnx_ir": "quantize",
-    "onnxscript": "export",
-    "onnxsim": "export",
-    "safetensors": "export",
-    "torch": "export",
-}
+# what only export needs, which a bench machine does without
+EXPORT_NEEDS = ("onnxscript", "onnxsim", "safetensors", "torch")
 
 app = typer.Typer(
     name="mofa-deploy",
@@ -307,9 +301,9 @@ def run_app(arguments: list[str]) -> int:
         hint = "`mofa-deploy --help` and `mofa-deploy COMMAND --help` list what there is"
         return _say(UsageError(error.format_message().rstrip("."), hint), USAGE_ERROR)
     except Exception as error:
-        if isinstance(error, ModuleNotFoundError) and _top_level(error) in EXTRAS:
-            extra = f"pip install 'mofa-deploy[{EXTRAS[_top_level(error)]}]'"
-            return _say(UsageError(f"this needs {_top_level(error)}", extra), EXPECTED_ERROR)
+        if isinstance(error, ModuleNotFoundError) and error.name in EXPORT_NEEDS:
+            extra = "pip install 'mofa-deploy[export]'"
+            return _say(UsageError(f"this needs {error.name}", extra), EXPECTED_ERROR)
         traceback.print_exc()
         print(
             "this is a bug in mofa-deploy: please report it with the lines above", file=sys.stderr
@@ -322,10 +316,6 @@ def _say(error: MofaError, code: int) -> int:
     """Print an error as one line."""
     print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
     return code
-
-
-def _top_level(error: ModuleNotFoundError) -> str:
-    return (error.name or "").split(".")[0]
 
 
 def main() -> None:
