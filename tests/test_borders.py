@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from deploy.cli import EXPORT_NEEDS
+
 REPOSITORY = Path(__file__).parents[1]
 PACKAGES = ("deploy", "calib", "android_bench", "reports")
 
@@ -23,6 +25,7 @@ SHARED = (
     "deploy.fidelity",
     "deploy.inference",
     "deploy.onnx_file",
+    "deploy.pipeline",
     "deploy.placement",
     "deploy.rewrites",
     "deploy.spec",
@@ -271,6 +274,10 @@ def test_a_base_install_has_all_that_measuring_and_reporting_import():
 def test_every_library_that_is_imported_is_declared():
     needed = distributions({one.imported for one in imports_of(REPOSITORY)})
     assert needed - set.union(*declared().values()) == set()
+
+
+def test_what_the_command_line_calls_missing_is_what_the_export_extra_brings():
+    assert set(EXPORT_NEEDS) == declared()["export"]
 
 
 def test_measuring_and_reporting_reach_no_torch():
