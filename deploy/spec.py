@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deploy.pipeline import RGB, Pipeline
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -27,7 +29,13 @@ class TensorSpec:
 
 def rgb_image(name: str, side_px: int = 256) -> TensorSpec:
     """Give the spec of a square RGB image in [0, 1]: (1, 3, side_px, side_px) float32."""
-    return TensorSpec(name, (1, 3, side_px, side_px))
+    return network_image(name, RGB, side_px)
+
+
+def network_image(name: str, pipeline: Pipeline, side_px: int = 256) -> TensorSpec:
+    """Give the spec of a square image as a pipeline hands it over: (1, C, side_px, side_px)."""
+    shape = (1, pipeline.channels, side_px, side_px)
+    return TensorSpec(name, shape, value_range=(0.0, pipeline.peak))
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,7 @@ class ModelSpec:
         outputs: one spec per output.
         source: paper, table and row that the network stands for.
         licence: of the checkpoint, or of the code when there is none.
+        pipeline: what images go through before the network and behind it.
     """
 
     name: str
@@ -51,3 +60,4 @@ class ModelSpec:
     outputs: tuple[TensorSpec, ...]
     source: str
     licence: str
+    pipeline: Pipeline = RGB
