@@ -20,6 +20,7 @@ from deploy.files import file_sha256, temporary_beside
 from deploy.inference import Run, open_run
 from deploy.spec import ModelSpec
 from deploy.zoo.checkpoint import load_checkpoint
+from deploy.zoo.convert import convert, require_fixed_size
 
 # The newest pair that ONNX Runtime 1.17 loads without a warning; LayerNormalization needs 17.
 OPSET = 18
@@ -48,13 +49,17 @@ def export(
 
     Raises:
         CheckpointError: the checkpoint does not fit.
+        UsageError: a conversion does not fit the network, or not an open size.
         GraphError: the network cannot be exported.
         FidelityError: ONNX Runtime and torch differ by more than MAX_ERROR. Nothing is written.
     """
+    if dynamic:
+        require_fixed_size(spec)
     params = {
         "source": spec.source,
         "weights_sha256": file_sha256(spec.checkpoint) if spec.checkpoint else None,
-        "trained": spec.checkpoint is not None,
+        "conversions": list(spec.conversions),
+        "trained": spec.trained,
         "input_shape": list(spec.inputs[0].shape),
         "opset": OPSET,
         "dynamic": dynamic,
@@ -84,20 +89,24 @@ def export(
 
 
 def build(spec: ModelSpec) -> nn.Module:
-    """Give the network ready for inference: trained weights, or seeded untrained ones."""
+    """Give the network ready for inference: trained or seeded weights, then its conversions."""
     torch.manual_seed(UNTRAINED_SEED)
     network = spec.factory()
     if not isinstance(network, nn.Module):
         raise UsageError(f"{spec.source} gave a {type(network).__name__}", "return an nn.Module")
     if spec.checkpoint is not None:
         load_checkpoint(network, spec.checkpoint)
-    return network.eval()
+    return convert(network, spec).eval()
 
 
 def _torch_run(network: nn.Module) -> Run:
     def run(batch: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
-            return network(torch.from_numpy(batch)).numpy()
+            output = network(torch.from_numpy(batch))
+        if not isinstance(output, torch.Tensor):
+            given = f"a {type(output).__name__}, not one tensor"
+            raise GraphError(f"{type(network).__name__} gives {given}", "return the image alone")
+        return output.numpy()
 
     return run
 
@@ -124,10 +133,18 @@ def _to_onnx(network: nn.Module, spec: ModelSpec, dynamic: bool) -> onnx.ModelPr
                 external_data=False,
             )
     except Exception as error:  # torch's exporter fails in many types, all of them the network's
-        reason = str(error).strip().splitlines()[0]
-        raise GraphError(f"torch cannot export {spec.name} ({reason})", "see torch.onnx") from error
+        raise GraphError(
+            f"torch cannot export {spec.name} ({_first_cause(error)})", "see torch.onnx"
+        ) from error
     assert program is not None  # it is None only for the other exporter
     return program.model_proto
+
+
+def _first_cause(error: BaseException) -> str:
+    """Say what the network did; what the exporter says about it is advice on itself."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 @contextlib.contextmanager

@@ -78,10 +78,20 @@ def user_model(factory: str, checkpoint: Path | None, shape: Sequence[int]) -> M
         ) from error
     if not callable(built):
         raise UsageError(f"{factory!r} is not callable", "name a class or a function")
+
+    def build() -> "nn.Module":
+        try:
+            return built()
+        except Exception as error:  # a user's factory may raise anything
+            raise UsageError(
+                f"{factory} builds no network ({type(error).__name__}: {error})",
+                "call it without arguments, as mofa-deploy does, and mend what it raises",
+            ) from error
+
     tensor = TensorSpec("input", tuple(shape))
     return ModelSpec(
         name=attribute.lower().replace("_", "-").replace(".", "-"),
-        factory=built,
+        factory=build,
         checkpoint=checkpoint,
         inputs=(tensor,),
         outputs=(TensorSpec("output", tuple(shape)),),
