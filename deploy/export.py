@@ -20,6 +20,7 @@ from deploy.files import file_sha256, temporary_beside
 from deploy.inference import Run, open_run
 from deploy.spec import ModelSpec
 from deploy.zoo.checkpoint import load_checkpoint
+from deploy.zoo.convert import convert, require_fixed_size
 
 # The newest pair that ONNX Runtime 1.17 loads without a warning; LayerNormalization needs 17.
 OPSET = 18
@@ -48,13 +49,17 @@ def export(
 
     Raises:
         CheckpointError: the checkpoint does not fit.
+        UsageError: a conversion does not fit the network, or not an open size.
         GraphError: the network cannot be exported.
         FidelityError: ONNX Runtime and torch differ by more than MAX_ERROR. Nothing is written.
     """
+    if dynamic:
+        require_fixed_size(spec)
     params = {
         "source": spec.source,
         "weights_sha256": file_sha256(spec.checkpoint) if spec.checkpoint else None,
-        "trained": spec.checkpoint is not None,
+        "conversions": list(spec.conversions),
+        "trained": spec.trained,
         "input_shape": list(spec.inputs[0].shape),
         "opset": OPSET,
         "dynamic": dynamic,
@@ -84,14 +89,14 @@ def export(
 
 
 def build(spec: ModelSpec) -> nn.Module:
-    """Give the network ready for inference: trained weights, or seeded untrained ones."""
+    """Give the network ready for inference: trained or seeded weights, then its conversions."""
     torch.manual_seed(UNTRAINED_SEED)
     network = spec.factory()
     if not isinstance(network, nn.Module):
         raise UsageError(f"{spec.source} gave a {type(network).__name__}", "return an nn.Module")
     if spec.checkpoint is not None:
         load_checkpoint(network, spec.checkpoint)
-    return network.eval()
+    return convert(network, spec).eval()
 
 
 def _torch_run(network: nn.Module) -> Run:

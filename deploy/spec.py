@@ -3,12 +3,15 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from deploy.pipeline import RGB, Pipeline
 
 if TYPE_CHECKING:
     from torch import nn
+
+# what is asked of a network by option; done after its checkpoint is loaded, in deploy/zoo/convert
+Conversion = Literal["local", "no-layernorm"]
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class ModelSpec:
         source: paper, table and row that the network stands for.
         licence: of the checkpoint, or of the code when there is none.
         pipeline: what images go through before the network and behind it.
+        conversions: done in this order after the checkpoint is loaded; the name says them too.
     """
 
     name: str
@@ -61,3 +65,13 @@ class ModelSpec:
     source: str
     licence: str
     pipeline: Pipeline = RGB
+    conversions: tuple[Conversion, ...] = ()
+
+    @property
+    def trained(self) -> bool:
+        """Tell whether this very function was trained, so that its images may be judged.
+
+        TLC belongs to trained networks: it is how their public code scores them. A network that
+        lost its normalization computes something that its weights were never trained for.
+        """
+        return self.checkpoint is not None and "no-layernorm" not in self.conversions

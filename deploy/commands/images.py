@@ -25,10 +25,15 @@ def demo_data(build: Path) -> Path:
 
 
 def is_demo(model: str, weights_sha256: str | None) -> bool:
-    """Say whether these are weights that this project trained on the demo photographs."""
-    if model not in MODELS or weights_sha256 is None:
+    """Say whether these are weights that this project trained on the demo photographs.
+
+    A network with TLC counts: its weights are the same, and its larger images are what TLC is for.
+    One without its normalization never does, whatever its weights: see `ModelSpec.trained`.
+    """
+    name = model.removesuffix("-local")
+    if name not in MODELS or weights_sha256 is None:
         return False
-    shipped = find_model(model).checkpoint
+    shipped = find_model(name).checkpoint
     return shipped is not None and shipped.is_file() and file_sha256(shipped) == weights_sha256
 
 

@@ -9,7 +9,7 @@ from calib import crops as calib_crops
 from calib import ranges as calib_ranges
 from deploy.artifact import Artifact, find_artifact, list_artifacts, read_artifact
 from deploy.commands.images import probe_for, probe_for_artifact, training_folder
-from deploy.commands.progress import bar, clock
+from deploy.commands.progress import bar, clock, note
 from deploy.commands.show import Made
 from deploy.errors import UsageError
 from deploy.fidelity import Probe
@@ -20,8 +20,26 @@ from deploy.spec import ModelSpec
 DEFAULT_SHAPE = (1, 3, 256, 256)
 
 
-def model_spec(name: str, checkpoint: Path | None, shape: Sequence[int] | None) -> ModelSpec:
-    """Give the spec of a registered name or of `package.module:factory`."""
+def model_spec(
+    name: str,
+    checkpoint: Path | None,
+    shape: Sequence[int] | None,
+    *,
+    local: bool = False,
+    no_layernorm: bool = False,
+) -> ModelSpec:
+    """Give the spec of a registered name or of `package.module:factory`, converted as asked."""
+    from deploy.zoo.registry import converted
+
+    spec = _plain_spec(name, checkpoint, shape)
+    if local:
+        spec = converted(spec, "local")
+    if no_layernorm:
+        spec = converted(spec, "no-layernorm")
+    return spec
+
+
+def _plain_spec(name: str, checkpoint: Path | None, shape: Sequence[int] | None) -> ModelSpec:
     from dataclasses import replace
 
     from deploy.zoo.registry import find_model, user_model
@@ -44,6 +62,7 @@ def export_model(
     """Export a network; see `deploy.export`."""
     from deploy.export import export
     from deploy.files import file_sha256
+    from deploy.zoo.convert import sees_whole_image
 
     checkpoint = spec.checkpoint
     if checkpoint is not None and not checkpoint.is_file():
@@ -53,9 +72,12 @@ def export_model(
         spec.inputs[0].shape,
         model=spec.name,
         weights_sha256=file_sha256(checkpoint) if checkpoint else None,
-        trained=checkpoint is not None,
+        trained=spec.trained,
         held_out=held_out,
     )
+    if sees_whole_image(spec):
+        side = "x".join(map(str, spec.inputs[0].shape[-2:]))
+        note(f"TLC changes nothing at {side}: its windows cover the image; --shape makes it larger")
     with clock(f"exporting {spec.name}"), redirect_stdout(sys.stderr):
         return export(spec, build, probe, dynamic=dynamic, force=force)
 

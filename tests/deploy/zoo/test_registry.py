@@ -29,7 +29,7 @@ def test_a_misspelt_name_gets_the_nearest_one():
 
 
 def test_a_name_like_no_other_still_gets_names():
-    with pytest.raises(UsageError, match="nafnet-tiny"):
+    with pytest.raises(UsageError, match="did you mean pmrid, "):
         find_model("???")
 
 
