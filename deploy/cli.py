@@ -280,6 +280,61 @@ def run(
     show_run(made, files, json)
 
 
+@app.command(epilog="Example: mofa-deploy roadmap nafnet-tiny --device host --launches 10")
+def roadmap(
+    model: Annotated[
+        str, typer.Argument(help="a name of `mofa-deploy models`, or package.module:factory")
+    ],
+    checkpoint: Checkpoint = None,
+    shape: Shape = None,
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(help="trained weights of a step, as STEP=FILE; may be repeated"),
+    ] = None,
+    threshold: Annotated[
+        int, typer.Option(help="convolved channels from which a convolution becomes depthwise")
+    ] = 32,
+    held_out: HeldOut = None,
+    device: Device = "host",
+    launches: Launches = 8,
+    seconds: Seconds = 1.0,
+    threads: Threads = 2,
+    seed: Seed = 0,
+    out: Out = BUILD,
+    force: Force = False,
+    json: Json = False,
+) -> None:
+    """Take a U-Net-like network along the MOFA roadmap and measure every step.
+
+    Ends with the step that is fastest on this device, which is not always the paper's choice.
+    """
+    from android_bench.plan import BenchPlan
+    from deploy.commands.roadmap import run_roadmap, show_roadmap
+    from deploy.commands.stages import model_spec
+
+    result = run_roadmap(
+        model_spec(model, checkpoint, _shape(shape)),
+        out,
+        weights=_step_weights(weights or []),
+        threshold=threshold,
+        held_out=held_out,
+        device_name=device,
+        plan=BenchPlan(launches=launches, seconds=seconds, threads=threads, seed=seed),
+        force=force,
+    )
+    show_roadmap(result, json)
+
+
+def _step_weights(texts: list[str]) -> dict[str, Path]:
+    from deploy.errors import UsageError
+
+    pairs = [text.partition("=") for text in texts]
+    for text, (step, _, file) in zip(texts, pairs, strict=True):
+        if not step or not file:
+            raise UsageError(f"weights {text!r} is not STEP=FILE", "name it like that")
+    return {step: Path(file) for step, _, file in pairs}
+
+
 def _shape(text: str | None) -> tuple[int, ...] | None:
     if text is None:
         return None

@@ -63,9 +63,10 @@ def bench_artifacts(
 
         folder = bench(cases, plan, device, build / SESSIONS, on_progress=on_progress, force=force)
     _require_measured(folder)
-    if probe.pairs and not (folder / PICTURES).exists():
+    judged = [artifact for artifact in artifacts if "psnr_db" in artifact.fidelity]
+    if judged and probe.pairs and not (folder / PICTURES).exists():
         with clock("restoring the held-out photographs"):
-            _write_pictures(artifacts, probe, folder / PICTURES)
+            _write_pictures(judged, probe, folder / PICTURES)
     return folder
 
 
