@@ -6,8 +6,8 @@ Choosing reads headers and file bytes only; pixels are read by `read_crops`, ima
 import hashlib
 import json
 import zlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,11 @@ class Crop:
     side: int
 
 
+def rgb_input(window: np.ndarray, image: str) -> np.ndarray:
+    """Give a window (side, side, 3) as decoded as (1, 3, side, side) float32 in [0, 1]."""
+    return unit_float(window.transpose(2, 0, 1)[None])
+
+
 @dataclass(frozen=True)
 class CropSet:
     """Which crops of a folder, in the order they are read: by image, then from the top left.
@@ -46,6 +51,7 @@ class CropSet:
         stride: distance of neighbouring windows in px, as asked for or as found.
         seed: of the choice.
         sha256: over the list and the bytes of the images it names, wherever the folder lies.
+        to_input: makes what a network takes of a window as decoded and its image's name.
     """
 
     folder: Path
@@ -54,6 +60,16 @@ class CropSet:
     stride: int
     seed: int
     sha256: str
+    to_input: Callable[[np.ndarray, str], np.ndarray] = rgb_input
+
+    def through(self, to_input: Callable[[np.ndarray, str], np.ndarray], key: str) -> "CropSet":
+        """Give the same crops as another network input.
+
+        Args:
+            key: what `to_input` does, in words or numbers; it enters the sha256.
+        """
+        sha256 = hashlib.sha256(f"{self.sha256} {key}".encode()).hexdigest()
+        return replace(self, to_input=to_input, sha256=sha256)
 
     def record(self) -> dict[str, Any]:
         """Give what a sidecar keeps: JSON-able, one line an image, nothing of this machine."""
@@ -109,8 +125,9 @@ def choose_crops(
 
 
 def read_crops(crop_set: CropSet) -> Iterator[np.ndarray]:
-    """Give each crop as (1, 3, side, side) float32 RGB in [0, 1], contiguous, in the set's order.
+    """Give each crop as its set's `to_input` makes it, in the set's order.
 
+    That is (1, 3, side, side) float32 RGB in [0, 1], contiguous, unless the set says otherwise.
     Each image is decoded once; one image and one crop are in memory at a time.
 
     Raises:
@@ -125,7 +142,7 @@ def read_crops(crop_set: CropSet) -> Iterator[np.ndarray]:
             window = pixels[crop.top : crop.top + crop.side, crop.left : crop.left + crop.side]
             if window.shape[:2] != (crop.side, crop.side):
                 raise DataError(f"{path} changed after its crops were chosen", "run it again")
-            yield unit_float(window.transpose(2, 0, 1)[None])
+            yield crop_set.to_input(window, image)
 
 
 def _require_large_enough(folder: Path, sizes: Mapping[str, tuple[int, int]], side: int) -> None:

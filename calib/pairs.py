@@ -1,6 +1,6 @@
 """Held-out images: each degraded file with its sharp one."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,25 +16,30 @@ class Pair:
 
     Attributes:
         name: path of both inside their folders, without suffix.
+        read: gives a file's image.
     """
 
     name: str
     degraded_path: Path
     sharp_path: Path
+    read: Callable[[Path], np.ndarray] = load_image
 
     @property
     def degraded(self) -> np.ndarray:
         """What the network gets: (H, W, 3) float32 RGB in [0, 1]. Raises DataError."""
-        return load_image(self.degraded_path)
+        return self.read(self.degraded_path)
 
     @property
     def sharp(self) -> np.ndarray:
         """What it should give: (H, W, 3) float32 RGB in [0, 1]. Raises DataError."""
-        return load_image(self.sharp_path)
+        return self.read(self.sharp_path)
 
 
-def load_pairs(folder: Path) -> list[Pair]:
+def load_pairs(folder: Path, read: Callable[[Path], np.ndarray] = load_image) -> list[Pair]:
     """Give the pairs of `folder`/input and `folder`/target, matched by name, in its order.
+
+    Args:
+        read: gives a file's image, where that is not RGB.
 
     Raises:
         DataError: a missing folder or partner, two files of one name, or unlike sizes.
@@ -42,7 +47,7 @@ def load_pairs(folder: Path) -> list[Pair]:
     degraded, sharp = _by_name(folder / "input"), _by_name(folder / "target")
     _require_partners(degraded, sharp, folder / "target")
     _require_partners(sharp, degraded, folder / "input")
-    pairs = [Pair(name, degraded[name], sharp[name]) for name in sorted(degraded)]
+    pairs = [Pair(name, degraded[name], sharp[name], read) for name in sorted(degraded)]
     for pair in pairs:
         _require_same_size(pair)
     return pairs

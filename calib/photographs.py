@@ -6,7 +6,7 @@ one part and judged on the other.
 
 import json
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -37,6 +37,7 @@ HELD_OUT = ("chelsea", "coffee")
 DEMO_DATA_SCHEMA = 1  # 1: first version; raise it when the pictures change
 _RECORD_NAME = "demo-data.json"
 _PARTS = {"training": TRAINING, "held-out": HELD_OUT}
+_KINDS = ("input", "target")
 
 
 def load_photograph(name: str) -> np.ndarray:
@@ -72,43 +73,63 @@ def write_demo_data(
     Raises:
         OutputError: the folder cannot be written, or holds something else.
     """
-    record = _demo_record(seed)
-    if _is_finished(folder, record):
+    record = {
+        "schema": DEMO_DATA_SCHEMA,
+        "seed": seed,
+        "degradation": asdict(Degradation()),
+        "versions": demo_versions(),
+        "photographs": {part: list(names) for part, names in _PARTS.items()},
+    }
+    return write_pairs(
+        folder, record, lambda name: degraded_pair(name, seed), np.uint8, on_progress
+    )
+
+
+def demo_versions() -> dict[str, str]:
+    """Give the versions of the libraries that the demo pictures depend on."""
+    return {name: metadata.version(name) for name in ("numpy", "scikit-image", "scipy")}
+
+
+def write_pairs(
+    folder: Path,
+    record: Mapping[str, Any],
+    make: Callable[[str], tuple[np.ndarray, np.ndarray]],
+    samples: type[np.uint8] | type[np.uint16],
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Write PNG pairs as `write_demo_data` lays them out, unless a folder of this record is there.
+
+    Args:
+        record: what the pictures are made from; under "photographs", part -> their names.
+        make: gives the input and the target of a name, in [0, 1].
+        samples: of the files.
+        on_progress: called after each pair with how many are done, and of how many.
+
+    Raises:
+        OutputError: the folder cannot be written, or holds something else.
+    """
+    names = [(part, name) for part, names in record["photographs"].items() for name in names]
+    if _is_finished(folder, record, names):
         return folder
     _require_ours(folder)
-    names = [(part, name) for part, names in _PARTS.items() for name in names]
     with unfinished(folder) as temporary:
         for done, (part, name) in enumerate(names, start=1):
-            for kind, pixels in zip(("input", "target"), degraded_pair(name, seed), strict=True):
-                _save_png(temporary / part / kind / f"{name}.png", pixels)
+            for kind, pixels in zip(_KINDS, make(name), strict=True):
+                _save_png(temporary / part / kind / f"{name}.png", pixels, samples)
             if on_progress:
                 on_progress(done, len(names))
         (temporary / _RECORD_NAME).write_text(json.dumps(record, indent=1) + "\n")
     return folder
 
 
-def _demo_record(seed: int) -> dict[str, Any]:
-    return {
-        "schema": DEMO_DATA_SCHEMA,
-        "seed": seed,
-        "degradation": asdict(Degradation()),
-        "versions": {name: metadata.version(name) for name in ("numpy", "scikit-image", "scipy")},
-        "photographs": {part: list(names) for part, names in _PARTS.items()},
-    }
-
-
-def _is_finished(folder: Path, record: dict[str, Any]) -> bool:
+def _is_finished(folder: Path, record: Mapping[str, Any], names: Sequence[tuple[str, str]]) -> bool:
     try:
         there = json.loads((folder / _RECORD_NAME).read_text())
     except (OSError, ValueError):
         return False
-    files = [
-        folder / part / kind / f"{name}.png"
-        for part, names in _PARTS.items()
-        for kind in ("input", "target")
-        for name in names
-    ]
-    return bool(there == record) and all(file.is_file() for file in files)
+    files = [folder / part / kind / f"{name}.png" for part, name in names for kind in _KINDS]
+    same = there == json.loads(json.dumps(record))
+    return bool(same) and all(file.is_file() for file in files)
 
 
 def _require_ours(folder: Path) -> None:
@@ -119,6 +140,7 @@ def _require_ours(folder: Path) -> None:
         raise OutputError(f"{folder} holds other files", "name an empty folder for the demo data")
 
 
-def _save_png(path: Path, pixels: np.ndarray) -> None:
+def _save_png(path: Path, pixels: np.ndarray, samples: type[np.uint8] | type[np.uint16]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.rint(pixels * 255).astype(np.uint8)).save(path)
+    white = np.iinfo(samples).max
+    Image.fromarray(np.rint(pixels * white).astype(samples)).save(path)

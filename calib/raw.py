@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy import ndimage
+from PIL import Image
 
 from calib.images import decode_image, unit_float
 from deploy.errors import DataError
@@ -103,12 +103,15 @@ def mosaic_of_photograph(photograph: np.ndarray, pattern: str = "RGGB") -> np.nd
     sharp as the photograph.
     """
     linear = np.power(photograph, DISPLAY_GAMMA, dtype=np.float32)
-    doubled = ndimage.zoom(linear, (2, 2, 1), order=3, mode="mirror").clip(0, 1)
-    channels = ((0, 1), (1, 2))  # R G over G B
-    mosaic = np.empty(doubled.shape[:2], np.float32)
-    for top, left in np.ndindex(2, 2):
-        mosaic[top::2, left::2] = doubled[top::2, left::2, channels[top][left]]
-    return turn_to_rggb(mosaic, pattern)
+    red, green, blue = (_doubled(linear[..., channel]) for channel in range(3))
+    planes = [red[::2, ::2], green[::2, 1::2], green[1::2, ::2], blue[1::2, 1::2]]
+    return turn_to_rggb(unpack(np.stack(planes)), pattern)
+
+
+def _doubled(channel: np.ndarray) -> np.ndarray:
+    height, width = channel.shape
+    resized = Image.fromarray(channel).resize((2 * width, 2 * height), Image.Resampling.BICUBIC)
+    return np.asarray(resized).clip(0, 1)
 
 
 def add_sensor_noise(

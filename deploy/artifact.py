@@ -17,6 +17,9 @@ from deploy.files import file_sha256, unfinished
 
 SIDECAR_SCHEMA = 1  # 1: first version
 
+# what a stage takes over from the artifact it starts from, so that it holds along the whole line
+INHERITED = ("trained", "weights_sha256", "pipeline")
+
 # plain -> fp32 -> int8-TARGET -> int8-opt-TARGET; external: a user's own .onnx file
 STAGES = ("external", "plain", "fp32", "int8", "int8-opt")
 
@@ -49,6 +52,11 @@ class Artifact:
     def target(self) -> str | None:
         """The hardware it is made for, or None where any will do."""
         return self.params.get("target")
+
+
+def inherited(parent: Artifact) -> dict[str, Any]:
+    """Give the params that an artifact made from `parent` has too; None for what is not known."""
+    return {name: parent.params.get(name) for name in INHERITED}
 
 
 def artifact_path(folder: Path, model: str, kind: str) -> Path:

@@ -21,12 +21,12 @@ from deploy.inference import Run, open_run
 from deploy.spec import ModelSpec
 from deploy.zoo.checkpoint import load_checkpoint
 from deploy.zoo.convert import convert, require_fixed_size
+from deploy.zoo.sides import PaddedToMultiple, side_multiple, takes
 
 # The newest pair that ONNX Runtime 1.17 loads without a warning; LayerNormalization needs 17.
 OPSET = 18
 IR_VERSION = 8
-MAX_ERROR = 1e-4
-SIDE_MULTIPLE = 8  # what dynamic height and width must be a multiple of
+MAX_ERROR = 1e-4  # of the range of the output
 UNTRAINED_SEED = 0
 
 
@@ -36,19 +36,22 @@ def export(
     probe: Probe,
     *,
     dynamic: bool = False,
+    pad: bool = False,
     force: bool = False,
 ) -> tuple[Artifact, bool]:
     """Export a network to ONNX with its weights inside the file.
 
     Args:
         probe: real images that torch and ONNX Runtime are compared on.
-        dynamic: leave height and width open, in multiples of SIDE_MULTIPLE px.
+        dynamic: leave height and width open, in multiples of what the network needs.
+        pad: let the graph pad and crop sides that the network does not take.
 
     Returns:
         The artifact, and whether it was made now (False: it was there already).
 
     Raises:
         CheckpointError: the checkpoint does not fit.
+        UsageError: sides that the network does not take, without `pad`.
         UsageError: a conversion does not fit the network, or not an open size.
         GraphError: the network cannot be exported.
         FidelityError: ONNX Runtime and torch differ by more than MAX_ERROR. Nothing is written.
@@ -63,17 +66,19 @@ def export(
         "input_shape": list(spec.inputs[0].shape),
         "opset": OPSET,
         "dynamic": dynamic,
+        "pad": pad,
+        "pipeline": spec.pipeline.record(),
         "probe": probe.name,
     }
     there = None if force else finished(folder, spec.name, "plain", None, params)
     if there:
         return there, False
-    network = build(spec)
+    network = _fitting_sides(build(spec), spec, pad)
     with temporary_beside(artifact_path(folder, spec.name, "plain")) as temporary:
         model = _simplify(_to_onnx(network, spec, dynamic), spec)
         onnx.save(model, temporary)
         run = open_run(temporary)
-        error = max_error(_torch_run(network), run, probe.crops)
+        error = max_error(_torch_run(network), run, probe.crops, peak=spec.pipeline.peak)
         require_max_error(error, MAX_ERROR, f"{spec.name}: ONNX Runtime against torch")
         artifact = write_artifact(
             temporary,
@@ -99,6 +104,30 @@ def build(spec: ModelSpec) -> nn.Module:
     return convert(network, spec).eval()
 
 
+def _fitting_sides(network: nn.Module, spec: ModelSpec, pad: bool) -> nn.Module:
+    """Give the network, or one that pads and crops if it does not take the wanted sides."""
+    batch, channels, height, width = shape = spec.inputs[0].shape
+    if takes(network, shape):
+        return network
+    multiple = side_multiple(network, shape)
+    if multiple is None:  # sides are not what is wrong; the exporter says what is
+        return network
+    if pad:
+        return PaddedToMultiple(network, multiple)
+    nearest = [-(-side // multiple) * multiple for side in (height, width)]
+    raise UsageError(
+        f"{spec.name} takes sides that are multiples of {multiple}, not {height}x{width}",
+        f"pass --shape {batch},{channels},{nearest[0]},{nearest[1]}, "
+        "or --pad to pad and crop inside the graph",
+    )
+
+
+def _open_multiple(network: nn.Module, spec: ModelSpec) -> int:
+    """Give what open sides are multiples of; a network that pads by itself says it, to spare it."""
+    own = getattr(network, "side_multiple", None)
+    return own or side_multiple(network, spec.inputs[0].shape) or 1
+
+
 def _torch_run(network: nn.Module) -> Run:
     def run(batch: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
@@ -115,9 +144,10 @@ def _to_onnx(network: nn.Module, spec: ModelSpec, dynamic: bool) -> onnx.ModelPr
     example = torch.rand(spec.inputs[0].shape)
     shapes = None
     if dynamic:
+        multiple = _open_multiple(network, spec)
+        names = {2: "height_blocks", 3: "width_blocks"}
         sides = {
-            2: SIDE_MULTIPLE * torch.export.Dim("height_blocks", min=1, max=1024),
-            3: SIDE_MULTIPLE * torch.export.Dim("width_blocks", min=1, max=1024),
+            axis: multiple * torch.export.Dim(name, min=1, max=1024) for axis, name in names.items()
         }
         shapes = (sides,)
     try:

@@ -9,12 +9,13 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from deploy.errors import FidelityError
 from deploy.inference import Run
+from deploy.pipeline import RGB, Pipeline
 
 TILE_OVERLAP_PX = 32  # hides the border of each tile, where padding replaces real pixels
 
 
 class ImagePair(Protocol):
-    """A degraded image and its truth, each (H, W, 3) float32 RGB in [0, 1]."""
+    """A degraded image and its truth, each (H, W, 3) RGB or a mosaic (H, W), float32 in [0, 1]."""
 
     @property
     def name(self) -> str: ...  # noqa: D102
@@ -24,54 +25,61 @@ class ImagePair(Protocol):
     def sharp(self) -> np.ndarray: ...  # noqa: D102
 
 
-def max_error(reference: Run, candidate: Run, crops: Iterable[np.ndarray]) -> float:
-    """Give the greatest absolute difference of two models over crops (1, C, H, W)."""
+def max_error(
+    reference: Run, candidate: Run, crops: Iterable[np.ndarray], *, peak: float = 1.0
+) -> float:
+    """Give the greatest difference of two models over crops (1, C, H, W), as a share of `peak`."""
     errors = [float(np.abs(reference(crop) - candidate(crop)).max()) for crop in crops]
-    return float(np.max(errors))  # NaN wins, as it should
+    return float(np.max(errors)) / peak  # NaN wins, as it should
 
 
 def require_max_error(error: float, bound: float, what: str) -> None:
     """Raise FidelityError if an error is above its bound, or is not a number."""
     if not error <= bound:
         raise FidelityError(
-            f"{what}: max error {error:.2g} is above {bound:.0e}",
+            f"{what}: max error {error:.2g} of the output's range is above {bound:.0e}",
             "nothing was written; report it with the model if the network is deterministic",
         )
 
 
-def restore(run: Run, image: np.ndarray, side: int) -> np.ndarray:
-    """Run a fixed-size model over a whole image: (H, W, 3) to (H, W, 3), clipped to [0, 1].
+def restore(run: Run, image: np.ndarray, side: int, pipeline: Pipeline = RGB) -> np.ndarray:
+    """Run a fixed-size model over a whole image; the result has its shape, clipped to [0, 1].
 
-    The image is covered by overlapping square tiles of `side` px, the last one flush with the
-    border, and overlaps are averaged; an image smaller than a tile is mirrored up to its size.
+    What the network sees is covered by overlapping square tiles of `side` px, the last one flush
+    with the border, and overlaps are averaged; where it is smaller than a tile, it is mirrored.
     """
-    padded = _at_least(image, side)
+    whole = pipeline.to_network(image)
+    padded = _at_least(whole, side)
     total = np.zeros(padded.shape, np.float64)
-    weight = np.zeros((*padded.shape[:2], 1))
-    for top, left in _tile_corners(padded.shape, side):
-        window = np.s_[top : top + side, left : left + side]
-        total[window] += run(_batch(padded[window]))[0].transpose(1, 2, 0)
+    weight = np.zeros((1, 1, *padded.shape[2:]))
+    for window in _windows(padded.shape, side):
+        total[window] += run(np.ascontiguousarray(padded[window]))
         weight[window] += 1
-    restored = np.clip(total / weight, 0, 1).astype(np.float32)
-    return restored[: image.shape[0], : image.shape[1]]
+    output = (total / weight)[..., : whole.shape[2], : whole.shape[3]]
+    return np.clip(pipeline.from_network(output), 0, 1).astype(np.float32)
 
 
-def tiles(image: np.ndarray, side: int) -> list[np.ndarray]:
-    """Cut an image (H, W, 3) into the (1, 3, side, side) batches that `restore` runs on."""
-    padded = _at_least(image, side)
-    corners = _tile_corners(padded.shape, side)
-    return [_batch(padded[top : top + side, left : left + side]) for top, left in corners]
+def restore_whole(run: Run, image: np.ndarray, pipeline: Pipeline = RGB) -> np.ndarray:
+    """Run a model of open size over an image in one piece; same shape, clipped to [0, 1]."""
+    padded = pipeline.pad_whole(image)
+    output = pipeline.from_network(run(pipeline.to_network(padded)))
+    return np.clip(pipeline.crop_whole(output, image), 0, 1)
 
 
-def _at_least(image: np.ndarray, side: int) -> np.ndarray:
-    height, width = image.shape[:2]
-    grow = ((0, max(0, side - height)), (0, max(0, side - width)), (0, 0))
-    return np.pad(image, grow, mode="symmetric")
+def tiles(image: np.ndarray, side: int, pipeline: Pipeline = RGB) -> list[np.ndarray]:
+    """Cut an image into the (1, C, side, side) batches that `restore` runs on."""
+    padded = _at_least(pipeline.to_network(image), side)
+    return [np.ascontiguousarray(padded[window]) for window in _windows(padded.shape, side)]
 
 
-def _tile_corners(shape: tuple[int, ...], side: int) -> list[tuple[int, int]]:
-    tops, lefts = (_tile_starts(length, side) for length in shape[:2])
-    return [(top, left) for top in tops for left in lefts]
+def _at_least(batch: np.ndarray, side: int) -> np.ndarray:
+    grow = [(0, max(0, side - length)) for length in batch.shape[2:]]
+    return np.pad(batch, [(0, 0), (0, 0), *grow], mode="symmetric")
+
+
+def _windows(shape: tuple[int, ...], side: int) -> list[tuple[slice, ...]]:
+    tops, lefts = (_tile_starts(length, side) for length in shape[2:])
+    return [np.s_[:, :, top : top + side, left : left + side] for top in tops for left in lefts]
 
 
 def _tile_starts(length: int, side: int) -> list[int]:
@@ -79,12 +87,10 @@ def _tile_starts(length: int, side: int) -> list[int]:
     return [*range(0, length - side, step), length - side]
 
 
-def _batch(window: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(window.transpose(2, 0, 1)[None])
-
-
-def psnr_between_db(reference: Sequence[np.ndarray], images: Sequence[np.ndarray]) -> float:
-    """Give PSNR in dB (peak 1) of the mean squared error over all images together.
+def psnr_between_db(
+    reference: Sequence[np.ndarray], images: Sequence[np.ndarray], *, peak: float = 1.0
+) -> float:
+    """Give PSNR in dB of the mean squared error over all images together.
 
     Infinite where they are equal.
     """
@@ -92,11 +98,11 @@ def psnr_between_db(reference: Sequence[np.ndarray], images: Sequence[np.ndarray
         np.square(a - b, dtype=np.float64).mean() for a, b in zip(reference, images, strict=True)
     ]
     mse = float(np.mean(squared))
-    return float("inf") if mse == 0 else float(-10 * np.log10(mse))
+    return float("inf") if mse == 0 else float(-10 * np.log10(mse / peak**2))
 
 
 def score(truth: Sequence[np.ndarray], images: Sequence[np.ndarray]) -> tuple[float, float]:
-    """Give mean PSNR (dB, peak 1) and mean SSIM over images (H, W, 3) in [0, 1], no border cut.
+    """Give mean PSNR (dB, peak 1) and mean SSIM over images (H, W, C) in [0, 1], no border cut.
 
     Source: scikit-image; SSIM with its defaults (7 px uniform window), channels averaged.
     """
@@ -119,28 +125,41 @@ class Probe:
         crops: each (1, C, H, W) float32, of the model's input size.
         pairs: whole images with their truth; empty where there is no truth, or no trained
             weights: an untrained network has no quality.
+        pipeline: of the model.
     """
 
     name: str
     crops: Sequence[np.ndarray]
     pairs: Sequence[ImagePair] = ()
+    pipeline: Pipeline = RGB
+
+    @property
+    def peak(self) -> float:
+        """The range of the model's output, from 0."""
+        return self.pipeline.peak
 
     def outputs(self, run: Run) -> list[np.ndarray]:
         """Give the model's output on each crop."""
         return [run(crop) for crop in self.crops]
 
+    def restored(self, run: Run, pair: ImagePair) -> np.ndarray:
+        """Give what a model of the crops' size makes of a degraded image."""
+        side = self.crops[0].shape[-1]
+        return restore(run, pair.degraded, side, self.pipeline.for_image(pair.name))
+
     def quality(self, run: Run) -> dict[str, float]:
         """Give PSNR (dB) and SSIM of the restored images, and of the degraded ones as degraded_*.
 
-        Empty without pairs.
+        Of mosaics, in linear raw, the SSIM over their four planes. Empty without pairs.
         """
         if not self.pairs:
             return {}
-        side = self.crops[0].shape[-1]
-        truth = [pair.sharp for pair in self.pairs]
-        degraded = [pair.degraded for pair in self.pairs]
-        psnr_db, ssim = score(truth, [restore(run, image, side) for image in degraded])
-        degraded_psnr_db, degraded_ssim = score(truth, degraded)
+        planes = self.pipeline.planes
+        truth = [planes(pair.sharp) for pair in self.pairs]
+        psnr_db, ssim = score(truth, [planes(self.restored(run, pair)) for pair in self.pairs])
+        degraded_psnr_db, degraded_ssim = score(
+            truth, [planes(pair.degraded) for pair in self.pairs]
+        )
         return {
             "psnr_db": psnr_db,
             "ssim": ssim,

@@ -13,6 +13,7 @@ from deploy.artifact import (
     Artifact,
     artifact_path,
     finished,
+    inherited,
     list_artifacts,
     tool_versions,
     write_artifact,
@@ -20,7 +21,7 @@ from deploy.artifact import (
 from deploy.errors import FidelityError, GraphError
 from deploy.fidelity import Probe, psnr_between_db
 from deploy.files import temporary_beside
-from deploy.inference import open_run, open_session
+from deploy.inference import Run, open_run, open_session
 from deploy.onnx_file import image_input, load_graph
 from deploy.placement import Target
 
@@ -58,8 +59,7 @@ def optimize(
         "level": target.level,
         "config": dict(target.config),
         "valid_for": {"onnxruntime": onnxruntime.__version__, "hardware": target.name},
-        "trained": parent.params.get("trained"),
-        "weights_sha256": parent.params.get("weights_sha256"),
+        **inherited(parent),
         "crops_sha256": parent.params.get("crops_sha256"),
         "probe": probe.name,
     }
@@ -72,7 +72,8 @@ def optimize(
         save_optimized(parent.path, target, temporary)
         run = open_run(temporary, level=target.level, config=target.config)
         reference = open_run(parent.path, level="disable")
-        vs_parent_db = psnr_between_db(probe.outputs(reference), probe.outputs(run))
+        outputs = probe.outputs(reference), probe.outputs(run)
+        vs_parent_db = psnr_between_db(*outputs, peak=probe.peak)
         if not vs_parent_db >= MIN_PSNR_VS_PARENT_DB:
             raise FidelityError(
                 f"{parent.path}: the optimized graph is {vs_parent_db:.1f} dB from it, "
@@ -124,15 +125,15 @@ def _require_fitting(parent: Artifact, target: Target) -> None:
         )
 
 
-def _psnr_vs_fp32(parent: Artifact, folder: Path, probe: Probe, run: object) -> dict[str, float]:
+def _psnr_vs_fp32(parent: Artifact, folder: Path, probe: Probe, run: Run) -> dict[str, float]:
     """Measure against the float model of the line, where it is still in the folder."""
     floats = list_artifacts(folder, ["fp32"])
     wanted = (parent.sha256, parent.parent_sha256)
     found = next((one for one in floats if one.sha256 in wanted), None)
     if found is None:
         return {}
-    reference = probe.outputs(open_run(found.path))
-    return {"psnr_vs_fp32_db": psnr_between_db(reference, probe.outputs(run))}  # type: ignore[arg-type]
+    outputs = probe.outputs(open_run(found.path)), probe.outputs(run)
+    return {"psnr_vs_fp32_db": psnr_between_db(*outputs, peak=probe.peak)}
 
 
 def _require_same_in_fresh_process(

@@ -7,7 +7,14 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-from deploy.artifact import Artifact, artifact_path, finished, tool_versions, write_artifact
+from deploy.artifact import (
+    Artifact,
+    artifact_path,
+    finished,
+    inherited,
+    tool_versions,
+    write_artifact,
+)
 from deploy.fidelity import Probe, max_error, require_max_error
 from deploy.files import temporary_beside
 from deploy.inference import Run, open_run
@@ -37,12 +44,12 @@ def prepare(
 
     Raises:
         GraphError: the file is no model that the stages can take.
-        FidelityError: a rewrite changed the output by more than MAX_ERROR. Nothing is written.
+        FidelityError: a rewrite changed the output by more than MAX_ERROR of its range. Nothing is
+            written.
     """
     params = {
         "rewrites": list(REWRITES),
-        "trained": plain.params.get("trained"),
-        "weights_sha256": plain.params.get("weights_sha256"),
+        **inherited(plain),
         "probe": probe.name,
     }
     there = None if force else finished(folder, plain.model, "fp32", plain, params)
@@ -81,6 +88,8 @@ def _rewrite(
         RemoveUnusedNodesPass()(model)
         proto = ir.to_proto(model)
         onnx.checker.check_model(proto)
-        error = max_error(reference, open_run(proto.SerializeToString()), probe.crops)
+        error = max_error(
+            reference, open_run(proto.SerializeToString()), probe.crops, peak=probe.peak
+        )
         require_max_error(error, MAX_ERROR, f"rewrite {name}")
     return model, applied, error

@@ -11,7 +11,14 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from onnxruntime.quantization.quant_utils import add_infer_metadata
 
 from calib.ranges import Ranges
-from deploy.artifact import Artifact, artifact_path, finished, tool_versions, write_artifact
+from deploy.artifact import (
+    Artifact,
+    artifact_path,
+    finished,
+    inherited,
+    tool_versions,
+    write_artifact,
+)
 from deploy.errors import FidelityError, GraphError
 from deploy.fidelity import Probe, psnr_between_db
 from deploy.files import temporary_beside
@@ -59,8 +66,7 @@ def quantize(
         "method": ranges.method,
         "crops": dict(crops),
         "crops_sha256": ranges.crops_sha256,
-        "trained": fp32.params.get("trained"),
-        "weights_sha256": fp32.params.get("weights_sha256"),
+        **inherited(fp32),
         "min_psnr_vs_fp32_db": min_psnr_vs_fp32_db,
         "probe": probe.name,
     }
@@ -72,7 +78,8 @@ def quantize(
     with temporary_beside(artifact_path(folder, fp32.model, kind)) as temporary:
         onnx.save(_quantized(fp32.path, ranges, target), temporary)
         run = open_run(temporary, config=target.config)
-        psnr_db = psnr_between_db(probe.outputs(reference), probe.outputs(run))
+        outputs = probe.outputs(reference), probe.outputs(run)
+        psnr_db = psnr_between_db(*outputs, peak=probe.peak)
         if not psnr_db >= min_psnr_vs_fp32_db:
             raise FidelityError(
                 f"{fp32.model} {kind}: {psnr_db:.1f} dB against fp32 is below the bound of "
