@@ -41,6 +41,16 @@ Checkpoint = Annotated[
 Shape = Annotated[
     str | None, typer.Option(help="input shape N,C,H,W  [default: the model's own, 1,3,256,256]")
 ]
+Pipeline = Annotated[
+    Path | None,
+    typer.Option(
+        help="JSON file: how images become what the network takes  [default: its own, else RGB]"
+    ),
+]
+Pad = Annotated[
+    bool,
+    typer.Option("--pad", help="let the graph pad and crop sides that the network does not take"),
+]
 HeldOut = Annotated[
     Path | None,
     typer.Option(
@@ -95,6 +105,8 @@ def export(
     model: Model = "nafnet-tiny",
     checkpoint: Checkpoint = None,
     shape: Shape = None,
+    pipeline: Pipeline = None,
+    pad: Pad = False,
     dynamic: Annotated[bool, typer.Option("--dynamic", help="leave height and width open")] = False,
     held_out: HeldOut = None,
     out: Out = BUILD,
@@ -105,8 +117,8 @@ def export(
     from deploy.commands.show import show_artifacts
     from deploy.commands.stages import export_model, model_spec
 
-    spec = model_spec(model, checkpoint, _shape(shape))
-    made = export_model(spec, out, held_out=held_out, dynamic=dynamic, force=force)
+    spec = model_spec(model, checkpoint, _shape(shape), pipeline=pipeline)
+    made = export_model(spec, out, held_out=held_out, dynamic=dynamic, pad=pad, force=force)
     show_artifacts([made], json)
 
 
@@ -246,6 +258,8 @@ def run(
     model: Model = "nafnet-tiny",
     checkpoint: Checkpoint = None,
     shape: Shape = None,
+    pipeline: Pipeline = None,
+    pad: Pad = False,
     data: Data = None,
     crops: Crops = 1000,
     seed: Seed = 0,
@@ -267,8 +281,9 @@ def run(
     from deploy.commands.stages import model_spec
 
     made, files = run_line(
-        model_spec(model, checkpoint, _shape(shape)),
+        model_spec(model, checkpoint, _shape(shape), pipeline=pipeline),
         out,
+        pad=pad,
         data=data,
         crops=crops,
         seed=seed,

@@ -16,7 +16,7 @@ from deploy.artifact import Artifact, current_line, list_artifacts, read_artifac
 from deploy.commands.images import probe_for_artifact
 from deploy.commands.progress import bar, clock, note
 from deploy.errors import ArtifactError, BenchOutputError, GraphError
-from deploy.fidelity import Probe, restore
+from deploy.fidelity import Probe
 from deploy.files import unfinished
 from deploy.inference import open_run
 from deploy.onnx_file import image_input, load_graph
@@ -143,7 +143,6 @@ def _write_pictures(artifacts: Sequence[Artifact], probe: Probe, folder: Path) -
 
     PICTURE.INDEX.LABEL.png, so that names sort in the order in which they are shown.
     """
-    side = probe.crops[0].shape[-1]
     several = len({artifact.model for artifact in artifacts}) > 1
     with unfinished(folder) as temporary:
         temporary.mkdir()
@@ -152,10 +151,11 @@ def _write_pictures(artifacts: Sequence[Artifact], probe: Probe, folder: Path) -
             for artifact in artifacts:
                 run = open_run(artifact.path, level=_level(artifact), config=_config(artifact))
                 label = f"{artifact.model} {artifact.kind}" if several else artifact.kind
-                shown.append((label, restore(run, pair.degraded, side)))
+                shown.append((label, probe.restored(run, pair)))
             for index, (label, image) in enumerate(shown):
                 name = f"{pair.name.replace('/', '-')}.{index:02d}.{label}.png"
-                imsave(temporary / name, img_as_ubyte(_middle(image)), check_contrast=False)
+                picture = _middle(probe.pipeline.picture(image))
+                imsave(temporary / name, img_as_ubyte(picture), check_contrast=False)
 
 
 def _middle(image: np.ndarray) -> np.ndarray:

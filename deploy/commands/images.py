@@ -1,27 +1,44 @@
 """Which images a line of stages calibrates on, and which it is judged on."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 
+from calib.crops import CropSet, choose_crops
 from calib.pairs import load_pairs
 from calib.photographs import write_demo_data
+from calib.raw_photographs import DEMO_ISOS, write_raw_demo_data
 from deploy.artifact import Artifact
 from deploy.commands.progress import clock, note
-from deploy.errors import UsageError
+from deploy.errors import DataError, UsageError
 from deploy.fidelity import Probe, tiles
 from deploy.files import file_sha256
 from deploy.onnx_file import any_image_input, load_graph
+from deploy.pipeline import RGB, PackedRaw, Pipeline, pipeline_of_record
 from deploy.zoo.registry import MODELS, find_model
 
 MAX_PROBE_CROPS = 12
 DYNAMIC_SIDE_PX = 256  # what a model of open size is measured at
 
 
-def demo_data(build: Path) -> Path:
-    """Give the folder of degraded and sharp bundled photographs; made on first use."""
+def demo_data(build: Path, pipeline: Pipeline = RGB) -> Path:
+    """Give the folder of degraded and sharp bundled photographs; made on first use.
+
+    Raw ones are mosaics with the noise of the pipeline's sensor.
+    """
     with clock("preparing the demo photographs"):
+        if isinstance(pipeline, PackedRaw):
+            isos = DEMO_ISOS if pipeline.iso is None else (pipeline.iso,)
+            folder = build / "demo-raw"
+            return write_raw_demo_data(folder, pipeline.pattern, pipeline.sensor, isos=isos)
         return write_demo_data(build / "demo-data")
+
+
+def pipeline_of(artifact: Artifact) -> Pipeline:
+    """Give the pipeline that an artifact was made with; RGB for a user's own file."""
+    record = artifact.params.get("pipeline")
+    return RGB if record is None else pipeline_of_record(record)
 
 
 def is_demo(model: str, weights_sha256: str | None) -> bool:
@@ -37,16 +54,42 @@ def is_demo(model: str, weights_sha256: str | None) -> bool:
     return shipped is not None and shipped.is_file() and file_sha256(shipped) == weights_sha256
 
 
-def training_folder(build: Path, data: Path | None, artifact: Artifact) -> Path:
-    """Give the folder of calibration images: the user's, else the demo photographs."""
-    if data is not None:
-        return data
-    if not is_demo(artifact.model, artifact.params.get("weights_sha256")):
-        note(
-            f"calibrating {artifact.model} on the demo photographs; "
-            "pass --data FOLDER with images like those it will see"
-        )
-    return demo_data(build) / "training" / "input"
+def calibration_crops(
+    build: Path, data: Path | None, artifact: Artifact, *, count: int, side: int, seed: int
+) -> CropSet:
+    """Choose the crops to calibrate on, from the user's images, else from the demo photographs.
+
+    Args:
+        data: folder of images as the model's pipeline takes them.
+        side: of the model's input.
+
+    Raises:
+        DataError, UsageError: as `choose_crops`; a raw image whose ISO or colours are not known.
+    """
+    pipeline = pipeline_of(artifact)
+    if data is None:
+        if not is_demo(artifact.model, artifact.params.get("weights_sha256")):
+            note(
+                f"calibrating {artifact.model} on the demo photographs; "
+                "pass --data FOLDER with images like those it will see"
+            )
+        data = demo_data(build, pipeline) / "training" / "input"
+    chosen = choose_crops(data, count=count, side=side * pipeline.px, seed=seed)
+    return _through(chosen, pipeline)
+
+
+def _through(chosen: CropSet, pipeline: Pipeline) -> CropSet:
+    if pipeline == RGB:
+        return chosen
+    for crop in chosen.crops:  # now, and not when the crop is read
+        pipeline.for_image(crop.image)
+        if crop.top % pipeline.px or crop.left % pipeline.px:
+            raise DataError(f"{crop.image} has an odd side", "a Bayer mosaic has even sides")
+
+    def to_input(window: np.ndarray, name: str) -> np.ndarray:
+        return pipeline.for_image(name).to_network(pipeline.image(window, name))
+
+    return chosen.through(to_input, json.dumps(pipeline.record(), sort_keys=True))
 
 
 def probe_for(
@@ -57,30 +100,42 @@ def probe_for(
     weights_sha256: str | None,
     trained: bool = True,
     held_out: Path | None,
+    pipeline: Pipeline = RGB,
 ) -> Probe:
     """Give the images that stages measure on.
 
     Args:
-        shape: the model's input, (1, 3, S, S).
+        shape: the model's input, (1, C, S, S) as its pipeline gives it.
         trained: False for seeded random weights, which have no quality to measure.
-        held_out: a folder with input/ and target/; None: the demo's held-out photographs, which
-            only the demo weights are scored on.
+        held_out: a folder with input/ and target/; None: the demo's held-out photographs.
 
     Raises:
-        UsageError: the model does not take square RGB images.
+        UsageError: the model does not take what its pipeline gives, or no square.
     """
-    _require_square_rgb(model, shape)
+    _require_square(model, shape, pipeline)
     demo = held_out is None
-    folder = demo_data(build) / "held-out" if held_out is None else held_out
-    pairs = load_pairs(folder)
-    windows = [crop for pair in pairs for crop in tiles(pair.degraded, shape[-1])]
+    folder = demo_data(build, pipeline) / "held-out" if held_out is None else held_out
+    pairs = load_pairs(folder, pipeline.read)
+    windows = [
+        crop
+        for pair in pairs
+        for crop in tiles(pair.degraded, shape[-1], pipeline.for_image(pair.name))
+    ]
     chosen = np.linspace(0, len(windows) - 1, min(len(windows), MAX_PROBE_CROPS)).astype(int)
-    scored = trained and (not demo or is_demo(model, weights_sha256))
+    # Our own blur and noise judge our own weights only; a sensor's noise is what raw networks are
+    # trained to remove, and the pipeline says which sensor
+    fair = not demo or is_demo(model, weights_sha256) or isinstance(pipeline, PackedRaw)
     return Probe(
-        name="demo photographs, held out" if demo else f"{folder} ({len(pairs)} pairs)",
+        name=_demo_name(pipeline) if demo else f"{folder} ({len(pairs)} pairs)",
         crops=[windows[index] for index in chosen],
-        pairs=pairs if scored else (),
+        pairs=pairs if trained and fair else (),
+        pipeline=pipeline,
     )
+
+
+def _demo_name(pipeline: Pipeline) -> str:
+    kind = "demo photographs" if pipeline == RGB else "demo photographs as raw"
+    return f"{kind}, held out"
 
 
 def probe_for_artifact(build: Path, artifact: Artifact, held_out: Path | None) -> Probe:
@@ -93,11 +148,14 @@ def probe_for_artifact(build: Path, artifact: Artifact, held_out: Path | None) -
         weights_sha256=artifact.params.get("weights_sha256"),
         trained=artifact.params.get("trained") is not False,
         held_out=held_out,
+        pipeline=pipeline_of(artifact),
     )
 
 
-def _require_square_rgb(model: str, shape: tuple[int, ...]) -> None:
-    if shape[:2] != (1, 3) or shape[2] != shape[3]:
+def _require_square(model: str, shape: tuple[int, ...], pipeline: Pipeline) -> None:
+    if shape[:2] != (1, pipeline.channels) or shape[2] != shape[3]:
         raise UsageError(
-            f"{model} takes {'x'.join(map(str, shape))}", "a square RGB input 1x3xSxS is needed"
+            f"{model} takes {'x'.join(map(str, shape))}",
+            f"its {pipeline.name} images come as squares, 1x{pipeline.channels}xSxS; "
+            "see --shape and --pipeline of `mofa-deploy export`",
         )

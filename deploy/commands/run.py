@@ -28,6 +28,7 @@ def run_line(
     device_name: str,
     plan: BenchPlan,
     force: bool,
+    pad: bool = False,
 ) -> tuple[list[Made], ReportFiles]:
     """Export, quantize for a phone and for this machine, optimize both, measure, report.
 
@@ -35,7 +36,9 @@ def run_line(
     """
     find_device(device_name)  # an unknown one shall not cost the minutes before bench
     targets = list(dict.fromkeys((host_target().name, PHONE_TARGET)))
-    made: list[Made] = [export_model(spec, build, held_out=held_out, dynamic=False, force=force)]
+    made: list[Made] = [
+        export_model(spec, build, held_out=held_out, dynamic=False, pad=pad, force=force)
+    ]
     made += quantize_model(
         made[0][0].path,
         build,

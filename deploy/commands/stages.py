@@ -5,19 +5,17 @@ from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 
-from calib import crops as calib_crops
 from calib import ranges as calib_ranges
 from deploy.artifact import Artifact, find_artifact, list_artifacts, read_artifact
-from deploy.commands.images import probe_for, probe_for_artifact, training_folder
+from deploy.commands.images import calibration_crops, probe_for, probe_for_artifact
 from deploy.commands.progress import bar, clock, note
 from deploy.commands.show import Made
 from deploy.errors import UsageError
 from deploy.fidelity import Probe
 from deploy.onnx_file import image_input, load_graph
+from deploy.pipeline import RGB, Pipeline, read_pipeline
 from deploy.placement import TARGETS, Target, find_target
-from deploy.spec import ModelSpec
-
-DEFAULT_SHAPE = (1, 3, 256, 256)
+from deploy.spec import ModelSpec, network_image
 
 
 def model_spec(
@@ -25,13 +23,18 @@ def model_spec(
     checkpoint: Path | None,
     shape: Sequence[int] | None,
     *,
+    pipeline: Path | None = None,
     local: bool = False,
     no_layernorm: bool = False,
 ) -> ModelSpec:
-    """Give the spec of a registered name or of `package.module:factory`, converted as asked."""
+    """Give the spec of a registered name or of `package.module:factory`, converted as asked.
+
+    Args:
+        pipeline: JSON file of another pipeline than the network's own, which is RGB for a user's.
+    """
     from deploy.zoo.registry import converted
 
-    spec = _plain_spec(name, checkpoint, shape)
+    spec = _plain_spec(name, checkpoint, shape, read_pipeline(pipeline) if pipeline else None)
     if local:
         spec = converted(spec, "local")
     if no_layernorm:
@@ -39,31 +42,53 @@ def model_spec(
     return spec
 
 
-def _plain_spec(name: str, checkpoint: Path | None, shape: Sequence[int] | None) -> ModelSpec:
+def _plain_spec(
+    name: str, checkpoint: Path | None, shape: Sequence[int] | None, pipeline: Pipeline | None
+) -> ModelSpec:
     from dataclasses import replace
 
     from deploy.zoo.registry import find_model, user_model
 
     if ":" in name:
         with redirect_stdout(sys.stderr):  # what a user's module prints is no result
-            return user_model(name, checkpoint, shape or DEFAULT_SHAPE)
-    spec = find_model(name)
-    if checkpoint is not None:
-        spec = replace(spec, checkpoint=checkpoint)
-    if shape is not None:
-        resized = [replace(one, shape=tuple(shape)) for one in (spec.inputs[0], spec.outputs[0])]
-        spec = replace(spec, inputs=(resized[0],), outputs=(resized[1],))
-    return spec
+            spec = user_model(name, checkpoint, network_image("input", pipeline or RGB).shape)
+    else:
+        spec = find_model(name)
+        if checkpoint is not None:
+            spec = replace(spec, checkpoint=checkpoint)
+    return _reshaped(spec, shape, pipeline or spec.pipeline)
+
+
+def _reshaped(spec: ModelSpec, shape: Sequence[int] | None, pipeline: Pipeline) -> ModelSpec:
+    """Give the spec with another input shape, unless it is None, and this pipeline."""
+    from dataclasses import replace
+
+    tensors = [
+        replace(one, shape=tuple(shape or one.shape), value_range=(0.0, pipeline.peak))
+        for one in (spec.inputs[0], spec.outputs[0])
+    ]
+    return replace(spec, inputs=(tensors[0],), outputs=(tensors[1],), pipeline=pipeline)
 
 
 def export_model(
-    spec: ModelSpec, build: Path, *, held_out: Path | None, dynamic: bool, force: bool
+    spec: ModelSpec,
+    build: Path,
+    *,
+    held_out: Path | None,
+    dynamic: bool,
+    force: bool,
+    pad: bool = False,
 ) -> Made:
     """Export a network; see `deploy.export`."""
     from deploy.export import export
     from deploy.files import file_sha256
     from deploy.zoo.convert import sees_whole_image
 
+    if pad and dynamic:
+        raise UsageError(
+            "--pad with --dynamic",
+            "leave one out: open sides are multiples of what the network needs, padded ones fixed",
+        )
     checkpoint = spec.checkpoint
     if checkpoint is not None and not checkpoint.is_file():
         raise UsageError(f"no checkpoint at {checkpoint}", "check the path")
@@ -74,12 +99,13 @@ def export_model(
         weights_sha256=file_sha256(checkpoint) if checkpoint else None,
         trained=spec.trained,
         held_out=held_out,
+        pipeline=spec.pipeline,
     )
     if sees_whole_image(spec):
         side = "x".join(map(str, spec.inputs[0].shape[-2:]))
         note(f"TLC changes nothing at {side}: its windows cover the image; --shape makes it larger")
     with clock(f"exporting {spec.name}"), redirect_stdout(sys.stderr):
-        return export(spec, build, probe, dynamic=dynamic, force=force)
+        return export(spec, build, probe, dynamic=dynamic, pad=pad, force=force)
 
 
 def prepare_model(source: Path | None, build: Path, *, held_out: Path | None, force: bool) -> Made:
@@ -116,9 +142,8 @@ def quantize_model(
     require_quantizable(graph, given.path)
     probe = probe_for_artifact(build, given, held_out)
     side = image_input(graph, given.path).shape[-1]
-    chosen = calib_crops.choose_crops(  # before any work: most bad folders show here
-        training_folder(build, data, given), count=crops, side=side, seed=seed
-    )
+    # before any work: most bad folders show here
+    chosen = calibration_crops(build, data, given, count=crops, side=side, seed=seed)
     results: list[Made] = []
     fp32 = given
     if given.kind in ("plain", "external"):
