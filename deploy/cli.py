@@ -41,6 +41,18 @@ Checkpoint = Annotated[
 Shape = Annotated[
     str | None, typer.Option(help="input shape N,C,H,W  [default: the model's own, 1,3,256,256]")
 ]
+Local = Annotated[
+    bool,
+    typer.Option(
+        "--local", help="TLC: global average pools see what they saw in 256 px training crops"
+    ),
+]
+NoLayerNorm = Annotated[
+    bool,
+    typer.Option(
+        "--no-layernorm", help="take LayerNorm out, as the MOFA paper did for the phone; no PSNR"
+    ),
+]
 Pipeline = Annotated[
     Path | None,
     typer.Option(
@@ -80,13 +92,30 @@ Timeout = Annotated[float, typer.Option(help="bound on one launch, in s")]
 BUILD = Path("build")
 
 
-@app.command(epilog="Example: mofa-deploy models --json")
-def models(json: Json = False) -> None:
-    """List the networks that have a name, with their source and weights."""
-    from deploy.commands.models import list_models
-    from deploy.commands.show import show_rows
+@app.command(epilog="Example: mofa-deploy models nafnet-tiny --plot build/stages.svg")
+def models(
+    name: Annotated[
+        str | None,
+        typer.Argument(help="count this one: a listed name, or package.module:factory"),
+    ] = None,
+    table: Annotated[
+        str | None,
+        typer.Option(help="a table of the papers: mofa-1, mofa-2, mofa-3, mofa-4, mofa-6, thesis"),
+    ] = None,
+    identify: Annotated[
+        Path | None, typer.Option(help="say which of them a checkpoint belongs to", metavar="FILE")
+    ] = None,
+    shape: Shape = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(help="draw where the MACs of NAME are, as .svg", metavar="FILE.svg"),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """List the networks that have a name; or count one, or a table; or identify a checkpoint."""
+    from deploy.commands.models import show_models
 
-    show_rows(list_models(), json)
+    show_models(name, table, identify, shape=_shape(shape), plot=plot, as_json=json)
 
 
 @app.command(epilog="Example: mofa-deploy devices")
@@ -107,6 +136,8 @@ def export(
     shape: Shape = None,
     pipeline: Pipeline = None,
     pad: Pad = False,
+    local: Local = False,
+    no_layernorm: NoLayerNorm = False,
     dynamic: Annotated[bool, typer.Option("--dynamic", help="leave height and width open")] = False,
     held_out: HeldOut = None,
     out: Out = BUILD,
@@ -117,7 +148,14 @@ def export(
     from deploy.commands.show import show_artifacts
     from deploy.commands.stages import export_model, model_spec
 
-    spec = model_spec(model, checkpoint, _shape(shape), pipeline=pipeline)
+    spec = model_spec(
+        model,
+        checkpoint,
+        _shape(shape),
+        pipeline=pipeline,
+        local=local,
+        no_layernorm=no_layernorm,
+    )
     made = export_model(spec, out, held_out=held_out, dynamic=dynamic, pad=pad, force=force)
     show_artifacts([made], json)
 
@@ -260,6 +298,8 @@ def run(
     shape: Shape = None,
     pipeline: Pipeline = None,
     pad: Pad = False,
+    local: Local = False,
+    no_layernorm: NoLayerNorm = False,
     data: Data = None,
     crops: Crops = 1000,
     seed: Seed = 0,
@@ -281,7 +321,14 @@ def run(
     from deploy.commands.stages import model_spec
 
     made, files = run_line(
-        model_spec(model, checkpoint, _shape(shape), pipeline=pipeline),
+        model_spec(
+            model,
+            checkpoint,
+            _shape(shape),
+            pipeline=pipeline,
+            local=local,
+            no_layernorm=no_layernorm,
+        ),
         out,
         pad=pad,
         data=data,

@@ -13,6 +13,8 @@ from deploy.artifact import Artifact
 
 MIB = 1024 * 1024
 
+DASH = "–"  # where there is no value
+
 PIPE_WIDTH = 160  # columns where stdout is no terminal
 
 # an artifact, and whether it was made now (False: it was there already)
@@ -46,7 +48,7 @@ def show_artifacts(results: Sequence[Made], as_json: bool) -> None:
             _figure(fidelity, "psnr_db", "{:.2f}"),
             _figure(fidelity, "ssim", "{:.4f}"),
             _figure(fidelity, "psnr_vs_fp32_db", "{:.1f}"),
-            f"{errors[0]:.1e}" if errors else "–",
+            f"{errors[0]:.1e}" if errors else DASH,
             "made" if now else "there already, nothing to do (--force makes it again)",
         )
     console().print(table)
@@ -54,7 +56,7 @@ def show_artifacts(results: Sequence[Made], as_json: bool) -> None:
 
 def _figure(fidelity: Mapping[str, Any], key: str, form: str) -> str:
     value = fidelity.get(key)
-    return "–" if value is None else form.format(value)
+    return DASH if value is None else form.format(value)
 
 
 def show_rows(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
@@ -64,7 +66,7 @@ def show_rows(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
         return
     table = Table(*(rows[0] if rows else ()), box=None)
     for row in rows:
-        table.add_row(*("–" if value is None else str(value) for value in row.values()))
+        table.add_row(*(DASH if value is None else str(value) for value in row.values()))
     console().print(table)
 
 

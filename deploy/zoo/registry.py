@@ -89,13 +89,17 @@ def _separable(part: Literal["high", "low", "all"]) -> "nn.Module":
     return with_separable_convs(thesis_nafnet(16, 18), part)
 
 
+_CONVERTED: dict[Conversion, str] = {"local": "TLC", "no-layernorm": "LayerNorm removed"}
+
+
 def converted(spec: ModelSpec, conversion: Conversion) -> ModelSpec:
-    """Give the spec with one more conversion, which its name then says; itself if it has that."""
+    """Give the spec with one more conversion, which its name then says; itself if it has it."""
     if conversion in spec.conversions:
         return spec
     return replace(
         spec,
         name=f"{spec.name}-{conversion}",
+        source=f"{spec.source}; {_CONVERTED[conversion]}",
         conversions=(*spec.conversions, conversion),
     )
 
@@ -129,7 +133,7 @@ _ATTENTION = f"{THESIS}, Table 6.5: 16-18 with soft attention in its skips"
 _SEPARABLE = f"{THESIS}, Table 6.4: 16-18, separable convolutions in"
 
 _THESIS_SIZES = (
-    _model("nafnet-32-36", partial(_thesis, 32, 36), f"{_SIZES}-32-36; {NAFNET}, GoPro, width 32"),
+    _model("nafnet-32-36", partial(_thesis, 32, 36), f"{_SIZES}-32-36, {NAFNET} for GoPro"),
     _model("nafnet-32-18", partial(_thesis, 32, 18), f"{_SIZES}-32-18"),
     _model("nafnet-16-36", partial(_thesis, 16, 36), f"{_SIZES}-16-36"),
     _model("nafnet-16-18", partial(_thesis, 16, 18), f"{_SIZES}-16-18"),

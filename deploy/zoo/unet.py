@@ -49,7 +49,7 @@ class Stage:
 def find_stages(
     model: nn.Module, input_shape: tuple[int, int, int, int] = RGB_256
 ) -> tuple[Stage, ...]:
-    """List the stages in the order of `model`'s modules; skip connections are not left out.
+    """List the stages in the order in which they run; skip connections are not left out.
 
     Raises:
         UsageError: the network is not U-Net-like.
@@ -62,11 +62,15 @@ def find_stages(
     vanilla = _vanilla_macs_of(calls)
     total = sum(vanilla.values())
     resampling = [name for name, part in model.named_modules() if isinstance(part, Resampling)]
+    convs_of = {
+        name: [i for i, call in enumerate(convs) if within(call.layer, [name])]
+        for name in _stage_names(model)
+    }
+    # a stage without any holds only global convolutions, or is not called
+    running = [name for name, indices in convs_of.items() if indices]
     stages = []
-    for name in _stage_names(model):
-        indices = [i for i, call in enumerate(convs) if within(call.layer, [name])]
-        if not indices:  # only global convolutions, or not called
-            continue
+    for name in sorted(running, key=lambda name: convs_of[name][0]):
+        indices = convs_of[name]
         vanilla_macs = sum(macs for layer, macs in vanilla.items() if within(layer, [name]))
         stages.append(
             Stage(
