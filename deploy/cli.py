@@ -7,6 +7,33 @@ from typing import Annotated
 
 import typer
 
+from deploy.cli_options import (
+    BUILD,
+    Checkpoint,
+    Cooldown,
+    Crops,
+    Data,
+    Device,
+    Force,
+    HeldOut,
+    Json,
+    Launches,
+    Local,
+    MinPsnr,
+    Model,
+    NoLayerNorm,
+    Out,
+    Pad,
+    Pipeline,
+    Seconds,
+    Seed,
+    Shape,
+    Source,
+    Targets,
+    Threads,
+    Timeout,
+    Warmup,
+)
 from deploy.errors import MofaError, UsageError
 
 DONE, EXPECTED_ERROR, USAGE_ERROR, BUG = 0, 1, 2, 3
@@ -22,74 +49,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-Source = Annotated[
-    Path | None,
-    typer.Argument(
-        help="model file; left out: what the stage before left in --out", metavar="FILE"
-    ),
-]
-Out = Annotated[Path, typer.Option("--out", help="folder of all artifacts and results")]
-Json = Annotated[bool, typer.Option("--json", help="print JSON for machines")]
-Force = Annotated[bool, typer.Option("--force", help="do it again even if it is there already")]
-Model = Annotated[
-    str, typer.Option(help="a name of `mofa-deploy models`, or package.module:factory")
-]
-Checkpoint = Annotated[
-    Path | None, typer.Option(help="weights: .safetensors or a torch pickle of tensors only")
-]
-Shape = Annotated[
-    str | None, typer.Option(help="input shape N,C,H,W  [default: the model's own, 1,3,256,256]")
-]
-Local = Annotated[
-    bool,
-    typer.Option(
-        "--local", help="TLC: global average pools see what they saw in 256 px training crops"
-    ),
-]
-NoLayerNorm = Annotated[
-    bool,
-    typer.Option(
-        "--no-layernorm", help="take LayerNorm out, as the MOFA paper did for the phone; no PSNR"
-    ),
-]
-Pipeline = Annotated[
-    Path | None,
-    typer.Option(
-        help="JSON file: how images become what the network takes  [default: its own, else RGB]"
-    ),
-]
-Pad = Annotated[
-    bool,
-    typer.Option("--pad", help="let the graph pad and crop sides that the network does not take"),
-]
-HeldOut = Annotated[
-    Path | None,
-    typer.Option(
-        help="folder with input/ and target/ images to judge on  [default: demo photographs]"
-    ),
-]
-Data = Annotated[
-    Path | None,
-    typer.Option(help="folder of training images to calibrate on  [default: demo photographs]"),
-]
-Crops = Annotated[int, typer.Option(help="calibration crops")]
-Seed = Annotated[int, typer.Option(help="seed of every choice made by chance")]
-Targets = Annotated[
-    str, typer.Option("--target", help="hardware, several separated by commas: arm-cpu, x86")
-]
-MinPsnr = Annotated[
-    float, typer.Option("--min-psnr-vs-fp32", help="least PSNR in dB of int8 against fp32")
-]
-Device = Annotated[str, typer.Option(help="a name of `mofa-deploy devices`")]
-Launches = Annotated[int, typer.Option(help="fresh processes per graph")]
-Seconds = Annotated[float, typer.Option(help="steady sampling per launch, in s")]
-Warmup = Annotated[int, typer.Option(help="inferences kept apart before sampling")]
-Threads = Annotated[int, typer.Option(help="threads of the runtime")]
-Cooldown = Annotated[float, typer.Option(help="pause before each launch, in s")]
-Timeout = Annotated[float, typer.Option(help="bound on one launch, in s")]
-
-BUILD = Path("build")
 
 
 @app.command(epilog="Example: mofa-deploy models nafnet-tiny --plot build/stages.svg")

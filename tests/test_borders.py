@@ -43,6 +43,7 @@ BORDERS = {
     "android_bench": (*LEAVES, "deploy.artifact"),
     "reports": (*LEAVES, "android_bench.rows"),
     "deploy.cli": PACKAGES,
+    "deploy.cli_options": (),
     "deploy.commands": PACKAGES,
 }
 TORCH_ROOMS = ("deploy.zoo", "deploy.export")
@@ -211,13 +212,14 @@ def test_what_the_table_grants_is_no_violation(plant, module, source):
     assert violations(plant(module, source)) == []
 
 
-def test_the_command_line_loads_only_the_errors_of_ours_before_a_command_runs():
+def test_the_command_line_loads_only_its_options_and_errors_before_a_command_runs():
     at_top = {
         one.imported.split(".")[0] if one.imported.split(".")[0] not in PACKAGES else one.imported
         for one in imports_of(REPOSITORY)
-        if one.importer == "deploy.cli" and one.at_top
+        if one.importer in ("deploy.cli", "deploy.cli_options") and one.at_top
     }
-    assert at_top - set(sys.stdlib_module_names) == {"typer", "deploy.errors"}
+    ours = {"deploy.errors", "deploy.cli_options"}
+    assert at_top - set(sys.stdlib_module_names) == {"typer", *ours}
 
 
 def reached_from(*starts: str) -> set[str]:
