@@ -238,7 +238,7 @@ def pipeline_of_record(record: Mapping[str, Any]) -> Pipeline:
             return PackedRaw(**fields)
     except (TypeError, ValueError, KeyError, IndexError) as error:
         raise UsageError(
-            f"pipeline {name!r} with {json.dumps(fields)} ({error})",
+            f"pipeline {json.dumps(dict(record))} ({error})",
             f"give the fields of {json.dumps(PMRID_RAW.record())}",
         ) from error
     raise UsageError(f"unknown pipeline {name!r}", f"use {Rgb.name} or {PackedRaw.name}")
