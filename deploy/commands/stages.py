@@ -101,11 +101,12 @@ def export_model(
         held_out=held_out,
         pipeline=spec.pipeline,
     )
+    with clock(f"exporting {spec.name}"), redirect_stdout(sys.stderr):
+        made = export(spec, build, probe, dynamic=dynamic, pad=pad, force=force)
     if sees_whole_image(spec):
         side = "x".join(map(str, spec.inputs[0].shape[-2:]))
         note(f"TLC changes nothing at {side}: its windows cover the image; --shape makes it larger")
-    with clock(f"exporting {spec.name}"), redirect_stdout(sys.stderr):
-        return export(spec, build, probe, dynamic=dynamic, pad=pad, force=force)
+    return made
 
 
 def prepare_model(source: Path | None, build: Path, *, held_out: Path | None, force: bool) -> Made:

@@ -9,20 +9,26 @@ from torch import nn
 
 from deploy.errors import UsageError
 from deploy.zoo.conversion import Net, exchange
-from deploy.zoo.nafnet import LayerNorm2d
+
+# this package's class, and those of the public NAFNet and BasicSR code, each of which has its own
+LAYER_NORM_2D = "LayerNorm2d"
 
 
 def without_layernorm(model: Net) -> Net:
-    """Give a copy with every LayerNorm2d replaced by the identity; other weights are kept.
+    """Give a copy with every layer normalization replaced by the identity; other weights are kept.
 
     Load a checkpoint before this conversion: its normalization tensors have no place after it.
 
     Raises:
-        UsageError: the model has no LayerNorm2d.
+        UsageError: the model has no LayerNorm2d and no LayerNorm.
     """
-    norms = [name for name, module in model.named_modules() if isinstance(module, LayerNorm2d)]
+    norms = [name for name, module in model.named_modules() if _is_layer_norm(module)]
     if not norms:
         raise UsageError(
             f"{type(model).__name__} has no LayerNorm2d to remove", "leave --no-layernorm out"
         )
     return exchange(model, {name: nn.Identity() for name in norms})
+
+
+def _is_layer_norm(module: nn.Module) -> bool:
+    return isinstance(module, nn.LayerNorm) or type(module).__name__ == LAYER_NORM_2D

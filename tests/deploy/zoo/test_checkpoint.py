@@ -8,7 +8,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from deploy.errors import CheckpointError
-from deploy.zoo.checkpoint import load_checkpoint, read_state_dict
+from deploy.zoo.checkpoint import identify, load_checkpoint, read_state_dict
+from deploy.zoo.registry import MODELS
+from deploy.zoo.skeleton import checkpoint_shapes
 
 
 @pytest.fixture
@@ -119,3 +121,70 @@ def test_a_misfit_leaves_the_network_as_it_was(network, tmp_path):
     with pytest.raises(CheckpointError):
         load_checkpoint(network, path)
     assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())
+
+
+def write_of(name: str, path: Path, **changed: torch.Tensor) -> Path:
+    """Save a checkpoint of a registered network that takes no room: one number a tensor."""
+    shapes = checkpoint_shapes(MODELS[name])
+    state = {key: torch.zeros(()).expand(shape) for key, shape in shapes.items()}
+    torch.save({"params": {**state, **changed}}, path)
+    return path
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_checkpoint_of_every_registered_network_is_identified(name, tmp_path):
+    identity = identify(write_of(name, tmp_path / "net.pth"))
+    assert name in identity.fits
+    assert identity.misfits == ()
+    assert {len(checkpoint_shapes(MODELS[one])) for one in identity.fits} == {
+        len(checkpoint_shapes(MODELS[name]))
+    }
+
+
+def test_networks_that_differ_in_nothing_with_weights_are_all_named(tmp_path):
+    identity = identify(write_of("nafnet-16-18-sa-naive", tmp_path / "net.pth"))
+    assert identity.fits == ("nafnet-16-18-sa-naive", "nafnet-16-18-sa-activation")
+
+
+def test_one_tensor_of_another_shape_keeps_a_checkpoint_from_fitting(tmp_path):
+    wide = torch.zeros(()).expand(17, 3, 3, 3)
+    path = write_of("nafnet-mofa", tmp_path / "net.pth", **{"intro.weight": wide})
+    identity = identify(path)
+    assert identity.fits == ()
+    assert identity.nearest == "nafnet-mofa"
+    assert identity.misfits == ("intro.weight is (17, 3, 3, 3), the network has (16, 3, 3, 3)",)
+    assert identity.shared == pytest.approx(134 / 136)
+
+
+def test_a_checkpoint_that_shares_nothing_has_no_nearest_network(tmp_path):
+    torch.save({"weight": torch.zeros(2)}, tmp_path / "net.pth")
+    identity = identify(tmp_path / "net.pth")
+    assert (identity.fits, identity.nearest, identity.shared) == ((), None, 0)
+
+
+def test_the_shipped_weights_are_identified():
+    assert identify(MODELS["nafnet-tiny"].checkpoint).fits == ("nafnet-tiny",)
+
+
+def test_the_public_pmrid_is_identified(test_data):
+    assert identify(test_data("pmrid_torch_pretrained.ckp")).fits == ("pmrid-raw",)
+
+
+def test_the_public_super_resolution_network_is_none_of_these(test_data):
+    identity = identify(test_data("nafnet_sisr/NAFNet_w16_u111.pth"))
+    assert identity.fits == ()
+    assert identity.nearest == "nafnet-tiny"
+    assert identity.shared < 0.1
+    assert any("encoding_blocks" in misfit for misfit in identity.misfits)
+
+
+def test_a_misfit_names_the_networks_that_it_fits(network, tmp_path):
+    path = write_of("nafnet-16-18", tmp_path / "net.pth")
+    with pytest.raises(CheckpointError, match=r"it fits nafnet-16-18, nafnet-16-18-local; pass"):
+        load_checkpoint(network, path)
+
+
+def test_a_misfit_that_fits_nothing_names_the_way_on(network, tmp_path):
+    torch.save({"weight": torch.zeros(2)}, tmp_path / "net.pth")
+    with pytest.raises(CheckpointError, match=r"models --identify FILE"):
+        load_checkpoint(network, tmp_path / "net.pth")

@@ -29,6 +29,13 @@ def test_levels_are_halvings_of_the_image() -> None:
     assert [levels[name] for name in ("conv0", "enc1", "enc4", "dec2", "out0")] == [0, 1, 4, 3, 0]
 
 
+def test_stages_are_in_the_order_in_which_they_run() -> None:
+    names = [stage.name for stage in find_stages(nafnet_tiny())]
+
+    assert names[:3] == ["intro", "encoders.0", "downs.0"]
+    assert names[-3:] == ["ups.2", "decoders.2", "ending"]
+
+
 def test_shares_of_all_stages_are_one() -> None:
     assert sum(stage.share for stage in find_stages(nafnet_tiny())) == pytest.approx(1)
 

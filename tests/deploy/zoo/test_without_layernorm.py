@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch import nn
 
 from deploy.errors import UsageError
 from deploy.zoo.nafnet import LayerNorm2d, nafnet_tiny
@@ -21,6 +22,15 @@ def test_other_weights_are_kept() -> None:
     kept = {name: value for name, value in network.state_dict().items() if ".norm" not in name}
     assert list(bare) == list(kept)
     assert all(torch.equal(bare[name], kept[name]) for name in kept)
+
+
+@pytest.mark.parametrize("kind", [nn.LayerNorm, type("LayerNorm2d", (nn.Module,), {})])
+def test_normalization_of_a_users_network_goes_too(kind: type[nn.Module]) -> None:
+    norm = kind(4) if kind is nn.LayerNorm else kind()
+
+    bare = without_layernorm(nn.Sequential(norm, nn.ReLU()))
+
+    assert [type(layer) for layer in bare] == [nn.Identity, nn.ReLU]
 
 
 def test_argument_keeps_its_normalization() -> None:
