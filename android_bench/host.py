@@ -10,8 +10,10 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -86,18 +88,20 @@ class HostDevice:
             DeviceError: the program cannot be started.
         """
         start_ns = time.perf_counter_ns()
-        process = self._start(argv)
-        try:
-            stdout, stderr = process.communicate(timeout=timeout_s)
-            exit_code: int | None = process.returncode
-        except subprocess.TimeoutExpired:
-            _kill_group(process)
-            stdout, stderr = process.communicate()
-            exit_code = None
-        except BaseException:
-            _kill_group(process)
-            process.communicate()
-            raise
+        with _interrupt_held_back() as released:
+            process = self._start(argv)
+            try:
+                released()
+                stdout, stderr = process.communicate(timeout=timeout_s)
+                exit_code: int | None = process.returncode
+            except subprocess.TimeoutExpired:
+                _kill_group(process)
+                stdout, stderr = process.communicate()
+                exit_code = None
+            except BaseException:
+                _kill_group(process)
+                process.communicate()
+                raise
         if exit_code is not None and exit_code < 0:
             exit_code = 128 - exit_code
         return Completed(exit_code, stdout, stderr, time.perf_counter_ns() - start_ns)
@@ -135,6 +139,30 @@ class HostDevice:
             raise DeviceError(
                 f"cannot run {argv[0]} ({error.strerror})", "check that the runner is installed"
             ) from error
+
+
+@contextmanager
+def _interrupt_held_back() -> Iterator[Callable[[], None]]:
+    """Hold Ctrl-C back until the function that is lent is called, or to the end of the block.
+
+    A fork with a preexec_fn runs Python's own hooks, logging's among them, and what is raised in
+    a hook is dropped: a KeyboardInterrupt there was lost, and the measurement went on.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: None  # interrupts are raised in the main thread only
+        return
+    came: list[int] = []
+    usual = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+
+    def release() -> None:
+        signal.signal(signal.SIGINT, usual)
+        if came:
+            signal.raise_signal(came.pop())
+
+    try:
+        yield release
+    finally:
+        release()
 
 
 def _mark_alive(folder: Path) -> IO[str]:
