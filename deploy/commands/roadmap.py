@@ -4,10 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from android_bench.plan import BenchPlan
 from deploy.commands.bench import bench_artifacts
@@ -15,32 +12,17 @@ from deploy.commands.progress import bar, note
 from deploy.commands.show import console, print_json
 from deploy.commands.stages import export_model, prepare_model
 from deploy.errors import UsageError
-from deploy.export import UNTRAINED_SEED
 from deploy.files import unfinished
 from deploy.spec import ModelSpec
 from deploy.zoo.complexity import measure_complexity
-from deploy.zoo.roadmap import PMRID_THRESHOLD, take_steps
+from deploy.zoo.roadmap import PMRID_THRESHOLD, branching_steps
 from reports.frame import load
 from reports.roadmap import Step, fastest, render_markdown, render_rich, roadmap_table
 
+if TYPE_CHECKING:
+    from torch import nn
+
 BASELINE = "baseline"
-
-
-def build_steps(spec: ModelSpec, threshold: int) -> dict[str, nn.Module]:
-    """Give every step of the roadmap, with and without decoupled downsampling.
-
-    Downsampling helped on the paper's GPU and cost 80 % on its phone, so it is a branch that the
-    device decides about, not a step that all later ones stand on.
-    """
-    batch, channels, height, width = spec.inputs[0].shape
-    shape = (batch, channels, height, width)
-    torch.manual_seed(UNTRAINED_SEED)
-    network = spec.factory()
-    steps = take_steps(network, threshold=threshold, input_shape=shape)
-    branch = take_steps(network, threshold=threshold, downsampling=True, input_shape=shape)
-    steps["downsampling"] = branch["downsampling"]
-    steps["depthwise-downsampling"] = branch["depthwise"]
-    return steps
 
 
 def run_roadmap(
@@ -66,7 +48,9 @@ def run_roadmap(
     Raises:
         UsageError: the network is not U-Net-like, or weights are given for no step.
     """
-    networks = build_steps(spec, threshold)
+    batch, channels, height, width = spec.inputs[0].shape
+    shape = (batch, channels, height, width)
+    networks = branching_steps(spec.factory, threshold=threshold, input_shape=shape)
     unknown = sorted(set(weights) - set(networks))
     if unknown:
         raise UsageError(f"weights for unknown step {unknown[0]!r}", f"use {', '.join(networks)}")
@@ -95,7 +79,7 @@ def run_roadmap(
     return _result(folder, steps, build / f"{spec.name}-roadmap.md")
 
 
-def _same(network: nn.Module) -> nn.Module:
+def _same(network: "nn.Module") -> "nn.Module":
     return network
 
 
@@ -105,7 +89,7 @@ def _prepared(spec: ModelSpec, build: Path, held_out: Path | None, force: bool) 
     return fp32.path
 
 
-def _step(name: str, spec: ModelSpec, network: nn.Module) -> Step:
+def _step(name: str, spec: ModelSpec, network: "nn.Module") -> Step:
     counted = measure_complexity(network, [spec.inputs[0].shape])
     return Step(name, spec.name, counted.macs, counted.thop_macs, counted.params)
 

@@ -5,10 +5,11 @@ exchanged layers have fresh weights and the others keep theirs, so that a step c
 the one before it. Taken on PMRID and NAFNet-tiny they give the networks of the paper's tables.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from fractions import Fraction
 from itertools import pairwise
 
+import torch
 from torch import nn
 
 from deploy.errors import UsageError
@@ -59,6 +60,30 @@ def take_steps(
     if downsampling:
         last = steps["downsampling"] = decouple_downsampling(last, input_shape=input_shape)
     steps["depthwise"] = to_depthwise(last, threshold)
+    return steps
+
+
+def branching_steps(
+    factory: Callable[[], nn.Module],
+    *,
+    threshold: int = PMRID_THRESHOLD,
+    input_shape: ImageShape = RGB_256,
+    seed: int = 0,
+) -> dict[str, nn.Module]:
+    """Give every step of `take_steps`, with and without decoupled downsampling; seeded weights.
+
+    Downsampling helped on the paper's GPU and cost 80 % on its phone, so it is a branch that a
+    device decides about, and not a step that all later ones stand on.
+
+    Raises:
+        UsageError: as `take_steps`.
+    """
+    torch.manual_seed(seed)
+    model = factory()
+    steps = take_steps(model, threshold=threshold, input_shape=input_shape)
+    branch = take_steps(model, threshold=threshold, downsampling=True, input_shape=input_shape)
+    steps["downsampling"] = branch["downsampling"]
+    steps["depthwise-downsampling"] = branch["depthwise"]
     return steps
 
 
