@@ -202,6 +202,16 @@ def test_crops_are_read_as_the_pixels_they_name(tmp_path, write_pictures):
         np.testing.assert_allclose(pixels[0].transpose(1, 2, 0), window / 255, atol=1e-6)
 
 
+def test_crops_go_through_the_input_of_another_network_and_get_another_hash(
+    tmp_path, write_pictures
+):
+    write_pictures(tmp_path, {"a.png": (20, 16), "b.png": (16, 16)})
+    plain = choose_crops(tmp_path, count=3, side=16, stride=4)
+    other, third = (plain.through(lambda window, name: (window.shape, name), key) for key in "xy")
+    assert list(read_crops(other)) == [((16, 16, 3), name) for name in ("a.png", "a.png", "b.png")]
+    assert len({plain.sha256, other.sha256, third.sha256}) == 3
+
+
 @pytest.mark.parametrize("mode", ["RGB", "L", "I;16"])
 def test_crops_are_contiguous_float32_batches_of_one(tmp_path, mode):
     levels = np.arange(256).reshape(16, 16)

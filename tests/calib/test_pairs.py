@@ -21,6 +21,12 @@ def test_a_pair_gives_the_pixels_of_both(tmp_path, write_pictures):
     assert pair.sharp.dtype == np.float32
 
 
+def test_a_pair_is_read_by_the_reader_it_was_given(tmp_path, write_pictures):
+    write_pictures(tmp_path, {"input/a.png": (4, 5), "target/a.png": (4, 5)})
+    (pair,) = load_pairs(tmp_path, lambda path: path.parent.name)
+    assert (pair.degraded, pair.sharp) == ("input", "target")
+
+
 def test_pixels_are_not_read_before_they_are_asked_for(tmp_path, write_pictures):
     write_pictures(tmp_path, dict.fromkeys(["input/a.png", "target/a.png"], (64, 64)))
     broken = tmp_path / "target" / "a.png"

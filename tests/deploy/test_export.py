@@ -9,7 +9,10 @@ from torch import nn
 from deploy.artifact import read_artifact
 from deploy.errors import CheckpointError, FidelityError, GraphError, UsageError
 from deploy.export import IR_VERSION, OPSET, build, export
+from deploy.fidelity import Probe
 from deploy.inference import open_run
+from deploy.pipeline import PMRID_RAW
+from deploy.spec import TensorSpec, network_image
 
 
 class Noisy(nn.Module):
@@ -97,6 +100,68 @@ def test_a_dynamic_export_takes_other_sizes(line, folder):
     with torch.inference_mode():
         expected = build(line.spec)(torch.from_numpy(crop)).numpy()
     np.testing.assert_allclose(open_run(artifact.path)(crop), expected, atol=1e-5)
+
+
+class Halving(nn.Module):
+    """Takes multiples of 4 only, and does not say so."""
+
+    def __init__(self):
+        super().__init__()
+        self.down, self.up = nn.Conv2d(3, 4, 4, stride=4), nn.ConvTranspose2d(4, 3, 4, stride=4)
+
+    def forward(self, image):
+        return image + self.up(self.down(image))
+
+
+def test_a_dynamic_export_takes_the_multiples_that_the_network_needs(line, folder):
+    spec = replace(line.spec, factory=Halving, checkpoint=None)
+    artifact, _ = export(spec, folder, replace(line.probe, pairs=()), dynamic=True)
+    crop = np.random.default_rng(0).random((1, 3, 20, 36), dtype=np.float32)
+    with torch.inference_mode():
+        expected = build(spec)(torch.from_numpy(crop)).numpy()
+    np.testing.assert_allclose(open_run(artifact.path)(crop), expected, atol=1e-5)
+
+
+def test_sides_the_network_does_not_take_leave_no_file(line, folder):
+    odd = replace(
+        line.spec, factory=Halving, checkpoint=None, inputs=(TensorSpec("input", (1, 3, 62, 62)),)
+    )
+    with pytest.raises(UsageError, match=r"multiples of 4, not 62x62: pass --shape 1,3,64,64"):
+        export(odd, folder, line.probe)
+    assert not folder.exists()
+
+
+def test_a_padded_graph_is_the_network_on_a_padded_image(line, folder):
+    shape = (1, 3, 62, 62)
+    odd = replace(line.spec, factory=Halving, checkpoint=None, inputs=(TensorSpec("input", shape),))
+    crop = np.random.default_rng(0).random(shape, dtype=np.float32)
+    artifact, _ = export(odd, folder, Probe("noise", [crop]), pad=True)
+    padded = nn.functional.pad(torch.from_numpy(crop), (0, 2, 0, 2))
+    with torch.inference_mode():
+        expected = build(odd)(padded)[..., :62, :62].numpy()
+    np.testing.assert_allclose(open_run(artifact.path)(crop), expected, atol=1e-5)
+
+
+class Shifted(nn.Module):
+    """Strays by 1e-3 when it is run, but not in its graph."""
+
+    def forward(self, image):
+        return image if torch.compiler.is_exporting() else image + 1e-3
+
+
+@pytest.mark.parametrize(("scale", "passes"), [(1, False), (256, True)])
+def test_the_error_that_is_allowed_is_a_share_of_the_outputs_range(line, folder, scale, passes):
+    pipeline = replace(PMRID_RAW, iso=1600, scale=scale)
+    tensor = network_image("input", pipeline, 8)
+    spec = replace(line.spec, factory=Shifted, checkpoint=None, inputs=(tensor,), pipeline=pipeline)
+    probe = Probe("flat", [np.full((1, 4, 8, 8), 0.5, np.float32)], pipeline=pipeline)
+    if passes:
+        artifact, _ = export(spec, folder, probe)
+        assert artifact.fidelity["max_error_vs_torch"] == pytest.approx(1e-3 / 256, rel=1e-2)
+        assert artifact.params["pipeline"] == pipeline.record()
+    else:
+        with pytest.raises(FidelityError, match=r"max error 0\.001 of the output's range"):
+            export(spec, folder, probe)
 
 
 def test_untrained_weights_are_the_same_each_time_and_marked(line, folder):

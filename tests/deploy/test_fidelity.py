@@ -1,3 +1,5 @@
+from dataclasses import dataclass, replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,11 +12,20 @@ from deploy.fidelity import (
     psnr_between_db,
     require_max_error,
     restore,
+    restore_whole,
     score,
     tiles,
 )
+from deploy.pipeline import PMRID_RAW, PackedRaw
 
 sizes = st.integers(1, 70)
+
+
+@dataclass(frozen=True)
+class Pair:
+    name: str
+    degraded: np.ndarray
+    sharp: np.ndarray
 
 
 def identity(batch):
@@ -40,6 +51,30 @@ def test_tiles_have_the_models_size_and_cover_the_image(height, width, side):
     assert (restored == marked).all()
 
 
+raw_pipelines = st.builds(
+    PackedRaw, pattern=st.sampled_from(["RGGB", "BGGR", "GRBG"]), iso=st.sampled_from([800, 6400])
+)
+
+
+@given(height=st.integers(1, 40), width=st.integers(1, 40), side=sizes, pipeline=raw_pipelines)
+def test_restoring_a_mosaic_with_the_identity_gives_it_back(height, width, side, pipeline):
+    mosaic = image(2 * height, 2 * width)[..., 0]
+    np.testing.assert_allclose(restore(identity, mosaic, side, pipeline), mosaic, atol=1e-5)
+    np.testing.assert_allclose(restore_whole(identity, mosaic, pipeline), mosaic, atol=1e-5)
+    assert {tile.shape for tile in tiles(mosaic, side, pipeline)} == {(1, 4, side, side)}
+
+
+def test_quality_of_raw_is_judged_by_each_images_own_iso():
+    sharp = image(64, 64)[..., 0]
+    pairs = [Pair(f"scene.iso{iso}", sharp / 2, sharp) for iso in (800, 6400)]
+    crops = tiles(sharp, 16, replace(PMRID_RAW, iso=800))
+    probe = Probe("raw", crops, pairs, PMRID_RAW)
+    quality = probe.quality(identity)
+    assert quality["psnr_db"] == pytest.approx(quality["degraded_psnr_db"], abs=1e-3)
+    assert quality["ssim"] == pytest.approx(quality["degraded_ssim"], abs=1e-4)
+    assert probe.peak == 256
+
+
 def test_a_restored_image_is_clipped():
     restored = restore(lambda batch: batch * 3 - 1, image(40, 40), 16)
     assert restored.min() >= 0
@@ -49,6 +84,12 @@ def test_a_restored_image_is_clipped():
 def test_psnr_is_twenty_db_for_an_error_of_a_tenth():
     zero = np.zeros((2, 8, 8, 3))
     assert psnr_between_db(zero, zero + 0.1) == pytest.approx(20)
+
+
+def test_psnr_and_errors_are_relative_to_the_peak():
+    zero = np.zeros((2, 1, 4, 8, 8))
+    assert psnr_between_db(zero, zero + 25.6, peak=256) == pytest.approx(20)
+    assert max_error(identity, lambda batch: batch + 25.6, zero, peak=256) == pytest.approx(0.1)
 
 
 def test_psnr_of_equal_images_is_infinite():
