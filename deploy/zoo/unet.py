@@ -31,7 +31,8 @@ class Stage:
         name: dotted name in the network.
         level: how often the image is halved at its coarsest convolution.
         from_bottom: it runs when, or after, the coarsest level is first reached.
-        has_place: it holds a convolution that is, or could be, partial: larger than 1x1, size kept.
+        has_place: it holds a convolution that is, or could be, partial: larger than 1x1, size kept,
+            neither the first nor the last.
         vanilla_macs: of its convolutions if they were all vanilla ones, as in the paper's Figure 4.
         macs: true multiply-adds.
         share: of `vanilla_macs` in those of the network, 0 to 1.
@@ -68,6 +69,7 @@ def find_stages(
     }
     # a stage without any holds only global convolutions, or is not called
     running = [name for name, indices in convs_of.items() if indices]
+    ends = (0, len(convs) - 1)  # the first and the last convolution stay as they are
     stages = []
     for name in sorted(running, key=lambda name: convs_of[name][0]):
         indices = convs_of[name]
@@ -77,7 +79,7 @@ def find_stages(
                 name=name,
                 level=max(levels[i] for i in indices),
                 from_bottom=indices[-1] >= bottom,
-                has_place=any(_is_place(convs[i], resampling) for i in indices),
+                has_place=any(_is_place(convs[i], resampling) for i in indices if i not in ends),
                 vanilla_macs=vanilla_macs,
                 macs=sum(true_macs(convs[i]) for i in indices),
                 share=vanilla_macs / total,
