@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from deploy.errors import ArtifactError
+from deploy.errors import ArtifactError, OutputError
 from deploy.files import file_sha256, unfinished
 
 SIDECAR_SCHEMA = 1  # 1: first version
@@ -85,8 +85,13 @@ def write_artifact(
     Args:
         written: the finished model, under the name that `temporary_beside` lent; moved.
         folder: where it goes, as `artifact_path` names it.
+
+    Raises:
+        OutputError: the name is that of the parent's own file.
     """
     final = artifact_path(folder, model, kind)
+    if parent is not None and final.resolve() == parent.path.resolve():
+        raise OutputError(f"{final} would replace what it is made from", "pass another --out")
     parent_sha256 = parent.sha256 if parent else None
     artifact = Artifact(
         final, file_sha256(written), kind, model, parent_sha256, params, versions, fidelity

@@ -42,6 +42,17 @@ def test_a_file_in_place_of_the_folder_is_named(command, tmp_path):
     assert there.read_text() == "not a folder"
 
 
+@pytest.mark.parametrize("force", [[], ["--force"]])
+def test_a_file_is_not_replaced_by_what_is_made_from_it(tmp_path, judged, force):
+    mine = write_net(tmp_path / "mine.fp32.onnx")  # the very name that prepare gives
+    before = mine.read_bytes()
+    line = refusal(mofa("prepare", mine, *judged, *force, "--out", tmp_path))
+    assert f"{mine} would replace what it is made from" in line
+    assert "pass another --out" in line
+    assert mine.read_bytes() == before
+    assert left_over(tmp_path) == []
+
+
 @pytest.mark.parametrize("command", ["export", "prepare"], indirect=True)
 def test_the_demo_photographs_are_not_written_into_a_read_only_folder_either(command):
     without_judged = command[: command.index("--held-out")]
