@@ -31,23 +31,16 @@ def describe_model(name: str, shape: tuple[int, ...] | None = None) -> dict[str,
         UsageError: no such network, or it does not take this shape.
     """
     from deploy.commands.stages import model_spec
-    from deploy.zoo.unet import cheap_stages, find_stages, middle_stages
 
     spec = model_spec(name, None, shape)
-    network = _network(name, spec)
+    registered = ":" not in name  # a user's network may bear the name of a paper's
+    network = _network(spec, registered)
     counts = count(network, spec)
-    batch, channels, height, width = spec.inputs[0].shape
     stages, no_stages = None, None
     try:
-        found = find_stages(network, (batch, channels, height, width))
+        stages = _stages(network, spec)
     except UsageError as error:
         no_stages = error.problem
-    else:
-        middle, cheap = middle_stages(found), cheap_stages(found)
-        stages = [
-            {**asdict(one), "middle": one.name in middle, "cheap": one.name in cheap}
-            for one in found
-        ]
     return {
         "model": spec.name,
         "input": _size(spec),
@@ -55,7 +48,7 @@ def describe_model(name: str, shape: tuple[int, ...] | None = None) -> dict[str,
         "licence": spec.licence,
         "source": spec.source,
         **counts,
-        "papers": [_printed(table, row) for table, row in rows_of(spec.name)],
+        "papers": [_printed(*row) for row in rows_of(spec.name)] if registered else [],
         "stages": stages,
         "no_stages": no_stages,
     }
@@ -87,15 +80,27 @@ def count(network: "nn.Module", spec: ModelSpec) -> dict[str, int]:
     }
 
 
-def _network(name: str, spec: ModelSpec) -> "nn.Module":
-    from deploy.zoo.skeleton import skeleton
+def _network(spec: ModelSpec, registered: bool) -> "nn.Module":
+    if registered:
+        from deploy.zoo.skeleton import skeleton
 
-    if ":" not in name:
         return skeleton(spec)
     from deploy.export import build
 
     with redirect_stdout(sys.stderr):  # what a user's module prints is no result
         return build(spec)
+
+
+def _stages(network: "nn.Module", spec: ModelSpec) -> list[dict[str, Any]]:
+    """Give the stages with what the roadmap takes each for. Raises UsageError."""
+    from deploy.zoo.unet import cheap_stages, find_stages, middle_stages
+
+    batch, channels, height, width = spec.inputs[0].shape
+    found = find_stages(network, (batch, channels, height, width))
+    middle, cheap = middle_stages(found), cheap_stages(found)
+    return [
+        {**asdict(one), "middle": one.name in middle, "cheap": one.name in cheap} for one in found
+    ]
 
 
 def _size(spec: ModelSpec) -> str:
@@ -140,6 +145,7 @@ def show_model(described: Mapping[str, Any], as_json: bool) -> None:
         return
     say.print()
     say.print(_stages_table(described))
+    say.print("vanilla MACs: if every convolution were a vanilla one, as in the paper's Figure 4")
 
 
 def _counts_table(described: Mapping[str, Any]) -> Table:

@@ -110,6 +110,13 @@ def test_a_users_network_is_counted_at_the_shape_it_takes(write_module):
     assert "Flat is not U-Net-like" in described["no_stages"]
 
 
+def test_a_users_network_of_a_papers_name_gets_none_of_its_figures(write_module):
+    module = write_module(NETWORK.replace("Flat", "PMRID"))
+    described = mofa("models", f"{module}:PMRID", "--shape", "1,1,32,32", "--json").json()
+    assert described["model"] == "pmrid"
+    assert described["papers"] == []
+
+
 def test_a_plot_is_drawn_and_is_the_same_each_time(tmp_path):
     paths = [tmp_path / "new" / "one.svg", tmp_path / "two.svg"]
     for path in paths:
