@@ -1,10 +1,11 @@
 """Train any network on a folder of image pairs, from the start or from a checkpoint.
 
-    python tools/train.py --model mofa-1-row2 --checkpoint row1.safetensors --data photos/train \\
-        --held-out photos/test --loss charbonnier+0.01fft --out row2.safetensors
+    python tools/train.py --model nafnet-tiny --roadmap-step middle --checkpoint partial.safetensors
+        --data photos/train --held-out photos/test --loss charbonnier+0.01fft --out mid.safetensors
 
 `--data` and `--held-out` have input/ and target/ with the same file names. `--checkpoint` gives
-what fits by name and shape, so that a step of the roadmap starts from the step before it.
+what fits by name and shape, so that a step of the roadmap starts from the step before it; then
+`mofa-deploy roadmap nafnet-tiny --weights middle=mid.safetensors` measures its quality too.
 
 Seeded and resumable: every step draws its crops from (seed, step), so the same command after an
 interruption goes on from the last saved state and ends with the same weights. Needs the package
@@ -31,6 +32,7 @@ from deploy.files import file_sha256, unfinished
 from deploy.pipeline import Pipeline
 from deploy.spec import ModelSpec
 from deploy.zoo.checkpoint import read_state_dict
+from deploy.zoo.roadmap import PMRID_THRESHOLD, branching_steps
 
 IMAGES_IN_MEMORY = 64
 SHOWN_NAMES = 4
@@ -112,14 +114,14 @@ def load_fitting(network: nn.Module, path: Path) -> dict[str, list[str]]:
     }
 
 
-def build(spec: ModelSpec, step: str | None, threshold: int, seed: int) -> nn.Module:
+def build(spec: ModelSpec, roadmap_step: str | None, threshold: int, seed: int) -> nn.Module:
     """Give the network with seeded weights, or one step of its roadmap.
 
     Raises:
-        UsageError: no such step, or the network is not U-Net-like.
+        UsageError: no such step, the network is not U-Net-like, or it is none to train.
     """
-    torch.manual_seed(seed)
-    if step is None:
+    if roadmap_step is None:
+        torch.manual_seed(seed)
         network = spec.factory()
         if not isinstance(network, nn.Module) or not list(network.parameters()):
             raise UsageError(
@@ -127,12 +129,12 @@ def build(spec: ModelSpec, step: str | None, threshold: int, seed: int) -> nn.Mo
                 "return an nn.Module that can be trained",
             )
         return network
-    from deploy.commands.roadmap import build_steps
-
-    steps = build_steps(spec, threshold)
-    if step not in steps:
-        raise UsageError(f"unknown step {step!r} of the roadmap", f"use {', '.join(steps)}")
-    return steps[step]
+    batch, channels, height, width = spec.inputs[0].shape
+    shape = (batch, channels, height, width)
+    steps = branching_steps(spec.factory, threshold=threshold, input_shape=shape, seed=seed)
+    if roadmap_step not in steps:
+        raise UsageError(f"unknown step {roadmap_step!r} of the roadmap", f"use {', '.join(steps)}")
+    return steps[roadmap_step]
 
 
 def run(options: argparse.Namespace) -> None:
@@ -142,13 +144,14 @@ def run(options: argparse.Namespace) -> None:
     pairs = load_pairs(options.data, spec.pipeline.read)
     held_out = load_pairs(options.held_out, spec.pipeline.read) if options.held_out else []
     batches = FolderBatches(pairs, spec.pipeline, options.crop, options.batch, options.seed)
-    network = build(spec, options.step, options.threshold, options.seed)
+    network = build(spec, options.roadmap_step, options.threshold, options.seed)
     fit = load_fitting(network, options.checkpoint) if options.checkpoint else None
     if fit:
         _say_fit(fit, options.checkpoint)
     what = {
         "model": options.model,
-        "step": options.step,
+        "roadmap_step": options.roadmap_step,
+        "threshold": options.threshold if options.roadmap_step else None,
         "pipeline": spec.pipeline.record(),
         "checkpoint": file_sha256(options.checkpoint) if options.checkpoint else None,
         "pairs": [pair.name for pair in pairs],
@@ -204,8 +207,8 @@ def parser() -> argparse.ArgumentParser:
     )
     add = command.add_argument
     add("--model", required=True, help="a name of `mofa-deploy models`, or package.module:factory")
-    add("--step", help="a step of its roadmap, as `mofa-deploy roadmap` names them")
-    add("--threshold", type=int, default=32, help="of the roadmap's depthwise step")
+    add("--roadmap-step", help="train this step, as `mofa-deploy roadmap` names it")
+    add("--threshold", type=int, default=PMRID_THRESHOLD, help="of the roadmap's depthwise steps")
     add("--pipeline", type=Path, help="JSON file, as for `mofa-deploy export`")
     add("--checkpoint", type=Path, help="weights to start from, as far as they fit")
     add("--data", type=Path, required=True, help="folder with input/ and target/")
