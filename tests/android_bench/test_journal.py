@@ -1,5 +1,6 @@
 import resource
 import signal
+from contextlib import contextmanager
 from dataclasses import fields
 
 import pytest
@@ -116,20 +117,24 @@ def test_a_place_that_is_no_folder_is_refused(tmp_path):
         Journal(tmp_path / "file" / "journal.jsonl", "s")
 
 
-@pytest.fixture
-def small_files(monkeypatch):
-    """Let this process write no file beyond 4 KiB, as on a disk that is nearly full."""
+@contextmanager
+def small_files():
+    """Let this process write no file beyond 4 KiB, as on a disk that is nearly full.
+
+    A block and no fixture: pytest's own log is a file too, and it is written between tests.
+    """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    signal.signal(signal.SIGXFSZ, handler)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
-@pytest.mark.usefixtures("small_files")
 def test_a_full_disk_is_an_error_and_keeps_what_was_whole(path):
-    with Journal(path, "s") as journal:
+    with small_files(), Journal(path, "s") as journal:
         with pytest.raises(OutputError, match="cannot write"):
             for number in range(10):
                 journal.append(finished(str(number)))
