@@ -140,6 +140,9 @@ def _read_sidecar(path: Path) -> Artifact:
                 f"{sidecar} has schema {schema}, this version reads up to {SIDECAR_SCHEMA}",
                 "update mofa-deploy",
             )
+        for field_name in ("params", "tool_versions", "fidelity"):
+            if not isinstance(record[field_name], dict):
+                raise TypeError(f"{field_name} is no object")
         return Artifact(**{**record, "path": path})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ArtifactError(

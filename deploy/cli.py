@@ -1,6 +1,8 @@
 """The command line: parse, call, print, return. Heavy packages load inside the commands."""
 
+import errno
 import sys
+import tempfile
 import traceback
 from pathlib import Path
 from typing import Annotated
@@ -34,12 +36,14 @@ from deploy.cli_options import (
     Timeout,
     Warmup,
 )
-from deploy.errors import MofaError, UsageError
+from deploy.errors import MofaError, OutputError, UsageError
 
 DONE, EXPECTED_ERROR, USAGE_ERROR, BUG = 0, 1, 2, 3
 
 # what only export needs, which a bench machine does without
 EXPORT_NEEDS = ("onnxscript", "onnxsim", "safetensors", "torch")
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 app = typer.Typer(
     name="mofa-deploy",
@@ -377,6 +381,9 @@ def run_app(arguments: list[str]) -> int:
         hint = "`mofa-deploy --help` and `mofa-deploy COMMAND --help` list what there is"
         return _say(UsageError(error.format_message().rstrip("."), hint), USAGE_ERROR)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in FULL:
+            where = error.filename or tempfile.gettempdir()
+            return _say(OutputError(f"no space left in {where}", "free some"), EXPECTED_ERROR)
         if isinstance(error, ModuleNotFoundError) and error.name in EXPORT_NEEDS:
             extra = "pip install 'mofa-deploy[export]'"
             return _say(UsageError(f"this needs {error.name}", extra), EXPECTED_ERROR)

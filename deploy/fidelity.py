@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from deploy.errors import FidelityError
+from deploy.errors import FidelityError, GraphError
 from deploy.inference import Run
 from deploy.pipeline import RGB, Pipeline
 
@@ -53,10 +53,16 @@ def restore(run: Run, image: np.ndarray, side: int, pipeline: Pipeline = RGB) ->
     total = np.zeros(padded.shape, np.float64)
     weight = np.zeros((1, 1, *padded.shape[2:]))
     for window in _windows(padded.shape, side):
-        total[window] += run(np.ascontiguousarray(padded[window]))
+        output = run(np.ascontiguousarray(padded[window]))
+        if output.shape != padded[window].shape:
+            raise GraphError(
+                f"the model gives {output.shape} for {padded[window].shape}",
+                "PSNR needs images of one size; leave out --held-out",
+            )
+        total[window] += output
         weight[window] += 1
-    output = (total / weight)[..., : whole.shape[2], : whole.shape[3]]
-    return np.clip(pipeline.from_network(output), 0, 1).astype(np.float32)
+    restored = (total / weight)[..., : whole.shape[2], : whole.shape[3]]
+    return np.clip(pipeline.from_network(restored), 0, 1).astype(np.float32)
 
 
 def restore_whole(run: Run, image: np.ndarray, pipeline: Pipeline = RGB) -> np.ndarray:

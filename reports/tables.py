@@ -139,7 +139,7 @@ def fixed(value: float, places: int) -> str:
 
 def _speed_up(row: pd.Series, baseline_kind: str) -> str:
     if row["kind"] == baseline_kind:
-        return "1×"
+        return DASH if math.isnan(row["latency_median_ms"]) else "1×"
     return with_interval(row["speed_up"], row["speed_up_ci_low"], row["speed_up_ci_high"], "×")
 
 

@@ -5,6 +5,7 @@ Imports no torch, so that names can be listed where there is none: only a factor
 
 import difflib
 import importlib
+import inspect
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from deploy.errors import UsageError
+from deploy.files import file_sha256
 from deploy.pipeline import PMRID_RAW, RGB, Pipeline
 from deploy.spec import Conversion, ModelSpec, TensorSpec, network_image
 
@@ -263,12 +265,14 @@ def user_model(factory: str, checkpoint: Path | None, shape: Sequence[int]) -> M
             ) from error
 
     tensor = TensorSpec("input", tuple(shape))
+    code = inspect.getsourcefile(sys.modules[module_name])
+    edition = f" ({Path(code).name}, sha256 {file_sha256(Path(code))[:16]})" if code else ""
     return ModelSpec(
         name=attribute.lower().replace("_", "-").replace(".", "-"),
         factory=build,
         checkpoint=checkpoint,
         inputs=(tensor,),
         outputs=(TensorSpec("output", tuple(shape)),),
-        source=factory,
+        source=f"{factory}{edition}",  # an edited network is another one, and is exported anew
         licence="the user's own",
     )

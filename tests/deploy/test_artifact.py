@@ -61,7 +61,17 @@ def test_a_changed_model_file_is_refused(folder):
         read_artifact(artifact.path)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"schema": 1}', '{"schema": 1, "odd": 2}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{",
+        '{"schema": 1}',
+        '{"schema": 1, "odd": 2}',
+        '{"schema": 1, "params": [], "tool_versions": {}, "fidelity": {}}',
+    ],
+)
 def test_a_broken_sidecar_is_refused_by_name(folder, text):
     artifact = make(folder)
     sidecar_path(artifact.path).write_text(text)

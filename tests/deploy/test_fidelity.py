@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.errors import FidelityError
+from deploy.errors import FidelityError, GraphError
 from deploy.fidelity import (
     Probe,
     max_error,
@@ -73,6 +73,12 @@ def test_quality_of_raw_is_judged_by_each_images_own_iso():
     assert quality["psnr_db"] == pytest.approx(quality["degraded_psnr_db"], abs=1e-3)
     assert quality["ssim"] == pytest.approx(quality["degraded_ssim"], abs=1e-4)
     assert probe.peak == 256
+
+
+def test_a_model_that_changes_the_size_cannot_be_judged():
+    double = lambda batch: batch.repeat(2, axis=2).repeat(2, axis=3)  # noqa: E731
+    with pytest.raises(GraphError, match=r"gives \(1, 3, 32, 32\) for \(1, 3, 16, 16\)"):
+        restore(double, image(40, 40), 16)
 
 
 def test_a_restored_image_is_clipped():

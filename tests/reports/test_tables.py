@@ -88,6 +88,13 @@ def test_a_case_without_a_good_launch_has_dashes_and_says_so(table_of):
     assert "nothing was measured" in notes_of(table)
 
 
+def test_a_baseline_that_never_ran_is_not_once_as_fast_as_itself(table_of):
+    cases = {"plain": {"latency_ms": 40.0}, "fp32": {"latency_ms": 32.0}}
+    failed = {("plain", block): "crash" for block in range(3)}
+    table = table_of(cases, launches=3, failed=failed)
+    assert list(table.cells["speed-up"]) == [DASH, DASH]
+
+
 def test_an_undecided_speed_up_is_called_so(table_of):
     cases = {"plain": {"latency_ms": 4.0}, "fp32": {"latency_ms": 4.0}}
     table = table_of(cases, spread=0.1)

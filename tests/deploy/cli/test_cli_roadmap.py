@@ -66,3 +66,9 @@ def test_weights_for_no_step_name_the_steps(here, capfd):
     error = capfd.readouterr().err
     assert "unknown step 'last'" in error
     assert "depthwise-downsampling" in error
+
+
+def test_an_unknown_device_is_named_before_any_step_is_built(here, capfd):
+    assert run_app(["roadmap", "roadmap_nets:small", *QUICK, "--device", "toaster"]) == 1
+    assert "toaster" in capfd.readouterr().err
+    assert not (here / "build").exists()

@@ -133,3 +133,14 @@ def test_a_name_that_imports_nothing_is_named(text):
 def test_a_name_that_cannot_be_called_is_refused():
     with pytest.raises(UsageError, match="not callable"):
         user_model("torch:__version__", None, SHAPE)
+
+
+def test_a_users_network_that_was_edited_is_another_source(here):
+    module = here / "my_edited_net.py"
+    module.write_text("from torch import nn\ndef net():\n    return nn.Conv2d(3, 3, 1)\n")
+    before = user_model("my_edited_net:net", None, SHAPE).source
+    assert user_model("my_edited_net:net", None, SHAPE).source == before
+    module.write_text("from torch import nn\ndef net():\n    return nn.Conv2d(3, 3, 3)\n")
+    after = user_model("my_edited_net:net", None, SHAPE).source
+    assert after != before
+    assert str(here) not in after
