@@ -161,11 +161,12 @@ class Probe:
         if not self.pairs:
             return {}
         planes = self.pipeline.planes
-        truth = [planes(pair.sharp) for pair in self.pairs]
-        psnr_db, ssim = score(truth, [planes(self.restored(run, pair)) for pair in self.pairs])
-        degraded_psnr_db, degraded_ssim = score(
-            truth, [planes(pair.degraded) for pair in self.pairs]
-        )
+        scores = []  # one image in memory at a time: a test set may be larger than it
+        for pair in self.pairs:
+            truth = [planes(pair.sharp)]
+            restored = score(truth, [planes(self.restored(run, pair))])
+            scores.append(restored + score(truth, [planes(pair.degraded)]))
+        psnr_db, ssim, degraded_psnr_db, degraded_ssim = np.mean(scores, axis=0).tolist()
         return {
             "psnr_db": psnr_db,
             "ssim": ssim,

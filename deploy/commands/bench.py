@@ -24,6 +24,7 @@ from deploy.placement import TARGETS
 from reports.frame import load
 
 PICTURE_SIDE_PX = 256
+MAX_PICTURES = 4  # images shown before and after; all are scored
 PICTURES = "pictures"
 SESSIONS = "bench"
 SHARP = "sharp"
@@ -146,7 +147,7 @@ def _write_pictures(artifacts: Sequence[Artifact], probe: Probe, folder: Path) -
     several = len({artifact.model for artifact in artifacts}) > 1
     with unfinished(folder) as temporary:
         temporary.mkdir()
-        for pair in probe.pairs:
+        for pair in probe.pairs[:MAX_PICTURES]:
             shown = [("degraded", pair.degraded), (SHARP, pair.sharp)]
             for artifact in artifacts:
                 run = open_run(artifact.path, level=_level(artifact), config=_config(artifact))

@@ -1,12 +1,15 @@
 """Which images a line of stages calibrates on, and which it is judged on."""
 
 import json
+import math
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from calib.crops import CropSet, choose_crops
-from calib.pairs import load_pairs
+from calib.pairs import Pair, load_pairs
 from calib.photographs import write_demo_data
 from calib.raw_photographs import DEMO_ISOS, write_raw_demo_data
 from deploy.artifact import Artifact
@@ -116,21 +119,32 @@ def probe_for(
     demo = held_out is None
     folder = demo_data(build, pipeline) / "held-out" if held_out is None else held_out
     pairs = load_pairs(folder, pipeline.read)
-    windows = [
-        crop
-        for pair in pairs
-        for crop in tiles(pair.degraded, shape[-1], pipeline.for_image(pair.name))
-    ]
-    chosen = np.linspace(0, len(windows) - 1, min(len(windows), MAX_PROBE_CROPS)).astype(int)
     # Our own blur and noise judge our own weights only; a sensor's noise is what raw networks are
     # trained to remove, and the pipeline says which sensor
     fair = not demo or is_demo(model, weights_sha256) or isinstance(pipeline, PackedRaw)
     return Probe(
         name=_demo_name(pipeline) if demo else f"{folder} ({len(pairs)} pairs)",
-        crops=[windows[index] for index in chosen],
+        crops=_probe_crops(pairs, shape[-1], pipeline),
         pairs=pairs if trained and fair else (),
         pipeline=pipeline,
     )
+
+
+def _probe_crops(pairs: Sequence[Pair], side: int, pipeline: Pipeline) -> list[np.ndarray]:
+    """Cut a few crops, spread over the images; one image is in memory at a time."""
+    images = _spread(pairs, MAX_PROBE_CROPS)
+    each = math.ceil(MAX_PROBE_CROPS / len(images))
+    return [
+        crop
+        for pair in images
+        for crop in _spread(tiles(pair.degraded, side, pipeline.for_image(pair.name)), each)
+    ]
+
+
+def _spread(things: Sequence[Any], most: int) -> list[Any]:
+    """Give at most so many of a sequence, evenly spread over it."""
+    places = np.linspace(0, len(things) - 1, min(len(things), most)).round().astype(int)
+    return [things[place] for place in places]
 
 
 def _demo_name(pipeline: Pipeline) -> str:
