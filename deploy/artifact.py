@@ -6,6 +6,7 @@ whose sha256 does not match its model is stale and refused.
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
@@ -93,14 +94,20 @@ def write_artifact(
     if parent is not None and final.resolve() == parent.path.resolve():
         raise OutputError(f"{final} would replace what it is made from", "pass another --out")
     parent_sha256 = parent.sha256 if parent else None
+    measured = {name: _finite(value) for name, value in fidelity.items()}
     artifact = Artifact(
-        final, file_sha256(written), kind, model, parent_sha256, params, versions, fidelity
+        final, file_sha256(written), kind, model, parent_sha256, params, versions, measured
     )
     record = {"schema": SIDECAR_SCHEMA, **asdict(artifact), "path": final.name}
     with unfinished(sidecar_path(final)) as temporary:
-        temporary.write_text(json.dumps(record, indent=1) + "\n")
+        temporary.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")
     written.replace(final)
     return artifact
+
+
+def _finite(value: Any) -> Any:
+    """Give None for an infinite PSNR: JSON has no infinity, and a table no place for it."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def sidecar_path(path: Path) -> Path:
@@ -169,8 +176,9 @@ def finished(
 def list_artifacts(folder: Path, kinds: Sequence[str] | None = None) -> list[Artifact]:
     """Give the artifacts in a folder, of these kinds or of all, in the order of the line."""
     files = [path for path in sorted(folder.glob("*.onnx")) if sidecar_path(path).exists()]
-    found = [read_artifact(path) for path in files]
-    matching = [one for one in found if kinds is None or one.kind in kinds]
+    # only what is asked for is checked: a damaged file of another kind is nobody's business here
+    wanted = [path for path in files if kinds is None or _read_sidecar(path).kind in kinds]
+    matching = [read_artifact(path) for path in wanted]
     return sorted(matching, key=lambda one: (one.model, _place(one.kind), one.kind))
 
 
@@ -203,9 +211,12 @@ def find_artifact(folder: Path, kinds: Sequence[str], *, made_by: str) -> Artifa
 def current_line(artifacts: Sequence[Artifact]) -> list[Artifact]:
     """Leave out what was made from a file that has been made anew since."""
     kept: list[Artifact] = []
-    heads = {one.model for one in artifacts if one.kind == "plain"}
+    heads: dict[str, str] = {}  # model -> the kind that its line starts with in this folder
     for one in artifacts:
-        is_head = one.parent_sha256 is None or one.model not in heads
+        if one.kind in ("plain", "fp32"):
+            heads.setdefault(one.model, one.kind)
+    for one in artifacts:
+        is_head = one.parent_sha256 is None or heads.get(one.model, one.kind) == one.kind
         if is_head or one.parent_sha256 in {parent.sha256 for parent in kept}:
             kept.append(one)
     return kept

@@ -23,7 +23,7 @@ from deploy.zoo.checkpoint import load_checkpoint
 from deploy.zoo.convert import convert, require_fixed_size
 from deploy.zoo.sides import PaddedToMultiple, side_multiple, takes
 
-# The newest pair that ONNX Runtime 1.17 loads without a warning; LayerNormalization needs 17.
+# A pair that ONNX Runtime 1.17 and later load; LayerNormalization needs opset 17.
 OPSET = 18
 IR_VERSION = 8
 MAX_ERROR = 1e-4  # of the range of the output

@@ -1,16 +1,17 @@
 """How far one model's output is from another's, and from the truth, on the same images."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from deploy.errors import FidelityError, GraphError
+from deploy.errors import DataError, FidelityError, GraphError
 from deploy.inference import Run
 from deploy.pipeline import RGB, Pipeline
 
+SSIM_WINDOW_PX = 7  # the default of scikit-image
 TILE_OVERLAP_PX = 32  # hides the border of each tile, where padding replaces real pixels
 
 
@@ -112,6 +113,12 @@ def score(truth: Sequence[np.ndarray], images: Sequence[np.ndarray]) -> tuple[fl
 
     Source: scikit-image; SSIM with its defaults (7 px uniform window), channels averaged.
     """
+    height_px, width_px = truth[0].shape[:2]
+    if min(height_px, width_px) < SSIM_WINDOW_PX:
+        raise DataError(
+            f"a held-out image is {width_px}x{height_px}",
+            f"SSIM needs at least {SSIM_WINDOW_PX} px a side; leave it out",
+        )
     psnr_db = [
         peak_signal_noise_ratio(a, b, data_range=1) for a, b in zip(truth, images, strict=True)
     ]
@@ -132,12 +139,14 @@ class Probe:
         pairs: whole images with their truth; empty where there is no truth, or no trained
             weights: an untrained network has no quality.
         pipeline: of the model.
+        on_image: told how many pairs are judged, and of how many.
     """
 
     name: str
     crops: Sequence[np.ndarray]
     pairs: Sequence[ImagePair] = ()
     pipeline: Pipeline = RGB
+    on_image: Callable[[int, int], None] = lambda done, total: None
 
     @property
     def peak(self) -> float:
@@ -162,10 +171,12 @@ class Probe:
             return {}
         planes = self.pipeline.planes
         scores = []  # one image in memory at a time: a test set may be larger than it
-        for pair in self.pairs:
+        self.on_image(0, len(self.pairs))
+        for done, pair in enumerate(self.pairs, start=1):
             truth = [planes(pair.sharp)]
             restored = score(truth, [planes(self.restored(run, pair))])
             scores.append(restored + score(truth, [planes(pair.degraded)]))
+            self.on_image(done, len(self.pairs))
         psnr_db, ssim, degraded_psnr_db, degraded_ssim = np.mean(scores, axis=0).tolist()
         return {
             "psnr_db": psnr_db,

@@ -21,14 +21,7 @@ def load_graph(path: Path) -> onnx.ModelProto:
     Raises:
         GraphError: the file is no valid ONNX model, or its weights lie outside its folder.
     """
-    try:
-        model = onnx.load(path, load_external_data=False)
-    except Exception as error:  # protobuf raises its own, undocumented types
-        raise GraphError(
-            f"{path} is no ONNX file ({_first_line(error)})", "export it again"
-        ) from error
-    if not model.graph.node:
-        raise GraphError(f"{path} holds no graph", "export it again")
+    model = _read_graph(path)
     _check_external_data(model, path)
     try:
         onnx.load_external_data_for_model(model, str(path.parent))
@@ -38,6 +31,30 @@ def load_graph(path: Path) -> onnx.ModelProto:
             f"{path} is no valid ONNX model ({_first_line(error)})", "export it again"
         ) from error
     return model
+
+
+def _read_graph(path: Path) -> onnx.ModelProto:
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except Exception as error:  # protobuf raises its own, undocumented types
+        raise GraphError(
+            f"{path} is no ONNX file ({_first_line(error)})", "export it again"
+        ) from error
+    if not model.graph.node:
+        raise GraphError(f"{path} holds no graph", "export it again")
+    return model
+
+
+def external_files(path: Path) -> list[Path]:
+    """Give the files beside a model that hold weights of it, sorted.
+
+    Raises:
+        GraphError: the file is no ONNX model, or its weights lie outside its folder.
+    """
+    model = _read_graph(path)
+    _check_external_data(model, path)
+    tensors = [one for one in model.graph.initializer if uses_external_data(one)]
+    return sorted({path.parent / ExternalDataInfo(tensor).location for tensor in tensors})
 
 
 def _first_line(error: Exception) -> str:

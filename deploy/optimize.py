@@ -144,14 +144,21 @@ def _require_same_in_fresh_process(
         given, got = Path(folder, "in.npy"), Path(folder, "out.npy")
         np.save(given, crop)
         config = [f"{key}={value}" for key, value in target.config.items()]
-        command = [sys.executable, "-m", "deploy.reload", model, given, got, target.level, *config]
-        done = subprocess.run(
-            [str(part) for part in command],
-            capture_output=True,
-            text=True,
-            timeout=RELOAD_TIMEOUT_S,
-            check=False,
-        )
+        # -P: a user's own deploy.py in the current folder is not ours
+        command = [sys.executable, "-P", "-m", "deploy.reload", model, given, got, target.level]
+        try:
+            done = subprocess.run(
+                [str(part) for part in (*command, *config)],
+                capture_output=True,
+                text=True,
+                timeout=RELOAD_TIMEOUT_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise GraphError(
+                f"{model} took over {RELOAD_TIMEOUT_S} s in a fresh process",
+                "nothing was written; try again on a machine that does less",
+            ) from error
         if done.returncode != 0:
             reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
             raise GraphError(

@@ -30,11 +30,6 @@ class TensorSpec:
     value_range: tuple[float, float] = (0.0, 1.0)
 
 
-def rgb_image(name: str, side_px: int = 256) -> TensorSpec:
-    """Give the spec of a square RGB image in [0, 1]: (1, 3, side_px, side_px) float32."""
-    return network_image(name, RGB, side_px)
-
-
 def network_image(name: str, pipeline: Pipeline, side_px: int = 256) -> TensorSpec:
     """Give the spec of a square image as a pipeline hands it over: (1, C, side_px, side_px)."""
     shape = (1, pipeline.channels, side_px, side_px)

@@ -60,7 +60,7 @@ _FAMILIES = {
     "arm64": "arm-cpu",
     "arm64-v8a": "arm-cpu",
 }
-_KIND_ORDER = ("plain", "fp32", "int8", "int8-opt")
+_KIND_ORDER = ("external", "plain", "fp32", "int8", "int8-opt")
 _MIB = 2**20
 
 CaseKey = tuple[str, str]  # session_id, case_id

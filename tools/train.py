@@ -5,7 +5,8 @@
 
 `--data` and `--held-out` have input/ and target/ with the same file names. `--checkpoint` gives
 what fits by name and shape, so that a step of the roadmap starts from the step before it; then
-`mofa-deploy roadmap nafnet-tiny --weights middle=mid.safetensors` measures its quality too.
+`mofa-deploy roadmap nafnet-tiny --weights middle=mid.safetensors --held-out photos/test` measures
+its quality too.
 
 Seeded and resumable: every step draws its crops from (seed, step), so the same command after an
 interruption goes on from the last saved state and ends with the same weights. Needs the package
@@ -183,6 +184,10 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _require_positive(options: argparse.Namespace) -> None:
+    if options.seed < 0:
+        raise UsageError(f"--seed is {options.seed}", "it must be 0 or more")
+    if options.device.startswith("cuda") and not torch.cuda.is_available():
+        raise UsageError("--device cuda is not to be had here", "leave it out to train on the CPU")
     for name in ("steps", "crop", "batch", "save_every", "learning_rate"):
         value = getattr(options, name)
         if not value > 0:

@@ -1,6 +1,7 @@
 """Measure artifacts on a device, and keep what they make of the held-out photographs."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from deploy.errors import ArtifactError, BenchOutputError, GraphError
 from deploy.fidelity import Probe
 from deploy.files import unfinished
 from deploy.inference import open_run
-from deploy.onnx_file import image_input, load_graph
+from deploy.onnx_file import external_files, image_input, load_graph
 from deploy.placement import TARGETS
 from reports.frame import load
 
@@ -50,7 +51,7 @@ def bench_artifacts(
         BenchOutputError: every launch of a graph failed; the rows are kept.
     """
     device = find_device(device_name)
-    artifacts = [read_artifact(path) for path in sources] or _line(build, model)
+    artifacts = [_whole(path) for path in sources] or _line(build, model)
     _require_one_input(artifacts)
     probe = probe_for_artifact(build, artifacts[0], held_out)
     crop = _write_input(probe, build, plan.seed)
@@ -66,9 +67,19 @@ def bench_artifacts(
     _require_measured(folder)
     judged = [artifact for artifact in artifacts if "psnr_db" in artifact.fidelity]
     if judged and probe.pairs and not (folder / PICTURES).exists():
-        with clock("restoring the held-out photographs"):
-            _write_pictures(judged, probe, folder / PICTURES)
+        with clock("restoring the held-out photographs") as count:
+            _write_pictures(judged, replace(probe, on_image=count), folder / PICTURES)
     return folder
+
+
+def _whole(path: Path) -> Artifact:
+    artifact = read_artifact(path)
+    for beside in external_files(path)[:1]:
+        raise GraphError(
+            f"{path} keeps weights in {beside.name}, and a device gets one file",
+            f"measure what `mofa-deploy prepare {path}` makes of it",
+        )
+    return artifact
 
 
 def _line(build: Path, model: str | None) -> list[Artifact]:
@@ -147,7 +158,9 @@ def _write_pictures(artifacts: Sequence[Artifact], probe: Probe, folder: Path) -
     several = len({artifact.model for artifact in artifacts}) > 1
     with unfinished(folder) as temporary:
         temporary.mkdir()
-        for pair in probe.pairs[:MAX_PICTURES]:
+        pictured = probe.pairs[:MAX_PICTURES]
+        probe.on_image(0, len(pictured))
+        for done, pair in enumerate(pictured, start=1):
             shown = [("degraded", pair.degraded), (SHARP, pair.sharp)]
             for artifact in artifacts:
                 run = open_run(artifact.path, level=_level(artifact), config=_config(artifact))
@@ -157,6 +170,7 @@ def _write_pictures(artifacts: Sequence[Artifact], probe: Probe, folder: Path) -
                 name = f"{pair.name.replace('/', '-')}.{index:02d}.{label}.png"
                 picture = _middle(probe.pipeline.picture(image))
                 imsave(temporary / name, img_as_ubyte(picture), check_contrast=False)
+            probe.on_image(done, len(pictured))
 
 
 def _middle(image: np.ndarray) -> np.ndarray:

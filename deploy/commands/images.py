@@ -30,12 +30,14 @@ def demo_data(build: Path, pipeline: Pipeline = RGB) -> Path:
 
     Raw ones are mosaics with the noise of the pipeline's sensor.
     """
-    with clock("preparing the demo photographs"):
+    with clock("preparing the demo photographs") as count:
         if isinstance(pipeline, PackedRaw):
             isos = DEMO_ISOS if pipeline.iso is None else (pipeline.iso,)
             folder = build / "demo-raw"
-            return write_raw_demo_data(folder, pipeline.pattern, pipeline.sensor, isos=isos)
-        return write_demo_data(build / "demo-data")
+            return write_raw_demo_data(
+                folder, pipeline.pattern, pipeline.sensor, isos=isos, on_progress=count
+            )
+        return write_demo_data(build / "demo-data", on_progress=count)
 
 
 def pipeline_of(artifact: Artifact) -> Pipeline:

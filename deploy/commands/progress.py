@@ -65,15 +65,31 @@ def bar(what: str, total: int, units: str) -> Iterator[Callable[[int], None]]:
 
 
 @contextmanager
-def clock(what: str) -> Iterator[None]:
-    """Show that one indivisible step is running, and for how long."""
+def clock(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Show that a step is running, and for how long.
+
+    Lends a function for the parts of it that can be counted: told how many are done and of how
+    many, from 0 on, it shows the rate and the time left.
+    """
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     began = time.monotonic()
     with Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal
     ) as progress:
-        progress.add_task(what, total=None)
-        yield
+        task = progress.add_task(what, total=None)
+        started = began
+
+        def count(done: int, total: int) -> None:
+            nonlocal started
+            if done == 0:
+                started = time.monotonic()
+                return
+            each_s = (time.monotonic() - started) / done
+            left_s = each_s * (total - done)
+            text = f"{what}: {done} of {total}, {1 / each_s:.1f}/s, {left_s:.0f} s left"
+            progress.update(task, description=text)
+
+        yield count
     _say_done(what, began)
 
 

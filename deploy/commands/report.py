@@ -94,5 +94,6 @@ def _psnr_db(sharp: np.ndarray, path: Path) -> float | None:
 
 
 def _baseline(frames: Frames) -> str:
-    """Give the head of the line: the exported graph, or the user's own file."""
-    return "external" if "external" in set(frames.runs["kind"]) else "plain"
+    """Give the head of the line: the user's own file, the exported graph, or what came of it."""
+    measured = set(frames.runs["kind"])
+    return next((kind for kind in ("external", "plain", "fp32") if kind in measured), "plain")

@@ -64,6 +64,7 @@ def run_roadmap(
                 spec,
                 name=spec.name if name == BASELINE else f"{spec.name}-roadmap-{name}",
                 factory=partial(_same, network),
+                source=f"{spec.source}; roadmap step {name}, threshold {threshold}",
                 checkpoint=checkpoints.get(name),
             )
             files.append(_prepared(step_spec, build, held_out, force))
@@ -124,4 +125,4 @@ def show_roadmap(result: Mapping[str, Any], as_json: bool) -> None:
     also = f" (not told apart from {', '.join(ties)}: more --launches may)" if ties else ""
     console().print(f"fastest on this device: {result['fastest']}{also}", highlight=False)
     console().print(f"table: {result['markdown']}\nrows: {result['session']}", highlight=False)
-    note("float graphs after exact rewrites; a dash where a step has no trained weights")
+    note("float graphs after exact rewrites; PSNR where a step has --weights and --held-out images")

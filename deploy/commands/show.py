@@ -72,4 +72,4 @@ def show_rows(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
 
 def print_json(value: Any) -> None:
     """Print one JSON document."""
-    print(json.dumps(value, indent=1, default=str))
+    print(json.dumps(value, indent=1, default=str, allow_nan=False))

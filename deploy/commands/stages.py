@@ -1,8 +1,10 @@
 """The verbs of the line: each finds what the stage before left, and hands it on."""
 
+import hashlib
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 
 from calib import ranges as calib_ranges
@@ -12,7 +14,8 @@ from deploy.commands.progress import bar, clock, note
 from deploy.commands.show import Made
 from deploy.errors import UsageError
 from deploy.fidelity import Probe
-from deploy.onnx_file import image_input, load_graph
+from deploy.files import file_sha256
+from deploy.onnx_file import external_files, image_input, load_graph
 from deploy.pipeline import RGB, Pipeline, read_pipeline
 from deploy.placement import TARGETS, Target, find_target
 from deploy.spec import ModelSpec, network_image
@@ -45,7 +48,6 @@ def model_spec(
 def _plain_spec(
     name: str, checkpoint: Path | None, shape: Sequence[int] | None, pipeline: Pipeline | None
 ) -> ModelSpec:
-    from dataclasses import replace
 
     from deploy.zoo.registry import find_model, user_model
 
@@ -61,7 +63,6 @@ def _plain_spec(
 
 def _reshaped(spec: ModelSpec, shape: Sequence[int] | None, pipeline: Pipeline) -> ModelSpec:
     """Give the spec with another input shape, unless it is None, and this pipeline."""
-    from dataclasses import replace
 
     tensors = [
         replace(one, shape=tuple(shape or one.shape), value_range=(0.0, pipeline.peak))
@@ -81,7 +82,6 @@ def export_model(
 ) -> Made:
     """Export a network; see `deploy.export`."""
     from deploy.export import export
-    from deploy.files import file_sha256
     from deploy.zoo.convert import sees_whole_image
 
     if pad and dynamic:
@@ -101,7 +101,8 @@ def export_model(
         held_out=held_out,
         pipeline=spec.pipeline,
     )
-    with clock(f"exporting {spec.name}"), redirect_stdout(sys.stderr):
+    with clock(f"exporting {spec.name}") as count, redirect_stdout(sys.stderr):
+        probe = replace(probe, on_image=count)
         made = export(spec, build, probe, dynamic=dynamic, pad=pad, force=force)
     if sees_whole_image(spec):
         side = "x".join(map(str, spec.inputs[0].shape[-2:]))
@@ -117,8 +118,8 @@ def prepare_model(source: Path | None, build: Path, *, held_out: Path | None, fo
     if plain.kind not in ("plain", "external"):
         raise UsageError(f"{plain.path} is {plain.kind}", "prepare takes a plain model")
     probe = probe_for_artifact(build, plain, held_out)
-    with clock(f"preparing {plain.model}"):
-        return prepare(plain, build, probe, force=force)
+    with clock(f"preparing {plain.model}") as count:
+        return prepare(plain, build, replace(probe, on_image=count), force=force)
 
 
 def quantize_model(
@@ -137,7 +138,8 @@ def quantize_model(
     from deploy.quantize import quantize, require_quantizable
 
     wanted = [find_target(name) for name in targets]
-    kinds = ("plain",) if list_artifacts(build, ("plain",)) else ("fp32",)
+    has_plain = source is None and bool(list_artifacts(build, ("plain",)))
+    kinds = ("plain",) if has_plain else ("fp32",)
     given = _artifact(source, build, kinds, made_by="mofa-deploy export")
     graph = load_graph(given.path)
     require_quantizable(graph, given.path)
@@ -153,14 +155,14 @@ def quantize_model(
     with bar("calibrating", len(chosen.crops), "crops") as on_crop:
         ranges = calib_ranges.cached_ranges(fp32.path, chosen, build / "calib", on_crop=on_crop)
     for target in wanted:
-        with clock(f"quantizing {fp32.model} for {target.name}"):
+        with clock(f"quantizing {fp32.model} for {target.name}") as count:
             results.append(
                 quantize(
                     fp32,
                     ranges,
                     target,
                     build,
-                    probe,
+                    replace(probe, on_image=count),
                     crops=chosen.record(),
                     min_psnr_vs_fp32_db=min_psnr_vs_fp32_db,
                     force=force,
@@ -179,8 +181,8 @@ def optimize_model(
     parent = _artifact(source, build, kinds, made_by="mofa-deploy quantize")
     chosen = _target_of(parent, target)
     probe = probe_for_artifact(build, parent, held_out)
-    with clock(f"optimizing {parent.model} for {chosen.name}"):
-        return optimize(parent, chosen, build, probe, force=force)
+    with clock(f"optimizing {parent.model} for {chosen.name}") as count:
+        return optimize(parent, chosen, build, replace(probe, on_image=count), force=force)
 
 
 def _target_of(parent: Artifact, target: str | None) -> Target:
@@ -192,12 +194,22 @@ def _target_of(parent: Artifact, target: str | None) -> Target:
 
 def _artifact(source: Path | None, build: Path, kinds: Sequence[str], *, made_by: str) -> Artifact:
     if source is not None:
-        return read_artifact(source)
+        return _given(source)
     return find_artifact(build, kinds, made_by=made_by)
+
+
+def _given(source: Path) -> Artifact:
+    """Read an artifact or a user's file; weights in files beside it count as part of it."""
+    artifact = read_artifact(source)
+    beside = external_files(source)
+    if not beside:
+        return artifact
+    whole = "".join([artifact.sha256, *(file_sha256(path) for path in beside)])
+    return replace(artifact, sha256=hashlib.sha256(whole.encode()).hexdigest())
 
 
 def _prepare(plain: Artifact, build: Path, probe: Probe, force: bool) -> Made:
     from deploy.prepare import prepare
 
-    with clock(f"preparing {plain.model}"):
-        return prepare(plain, build, probe, force=force)
+    with clock(f"preparing {plain.model}") as count:
+        return prepare(plain, build, replace(probe, on_image=count), force=force)

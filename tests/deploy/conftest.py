@@ -14,10 +14,11 @@ from calib.ranges import Ranges, collect_ranges
 from deploy.artifact import Artifact
 from deploy.export import export
 from deploy.fidelity import Probe, tiles
+from deploy.pipeline import RGB
 from deploy.placement import TARGETS
 from deploy.prepare import prepare
 from deploy.quantize import quantize
-from deploy.spec import ModelSpec, rgb_image
+from deploy.spec import ModelSpec, network_image
 from deploy.zoo.nafnet import NAFNet
 
 SIDE_PX = 64
@@ -57,7 +58,7 @@ class Line:
 def spec(tmp_path_factory: pytest.TempPathFactory) -> ModelSpec:
     weights = tmp_path_factory.mktemp("weights") / "small.safetensors"
     save_file(dict(small_nafnet().state_dict()), weights)
-    tensors = (rgb_image("input", SIDE_PX),), (rgb_image("output", SIDE_PX),)
+    tensors = [(network_image(name, RGB, SIDE_PX),) for name in ("input", "output")]
     return ModelSpec("small", small_nafnet, weights, *tensors, "a test", "Apache-2.0")
 
 

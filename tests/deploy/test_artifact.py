@@ -143,3 +143,37 @@ def test_a_line_without_its_head_is_current(folder):
     parent = make(folder)
     child = make(folder, kind="fp32", parent=parent)
     assert current_line([child]) == [child]
+
+
+def test_a_line_that_starts_at_fp32_drops_what_was_made_from_an_older_one(folder):
+    user = Artifact(folder / "net.onnx", "sha of the user's file", "external", "net")
+    fp32 = make(folder, kind="fp32", parent=user)
+    old = make(folder, kind="int8-x86", parent=fp32, crops=10)
+    stale = make(folder, kind="int8-opt-x86", parent=old)
+    new = make(folder, kind="int8-x86", parent=fp32, crops=20)
+    assert current_line([fp32, new, stale]) == [fp32, new]
+
+
+def test_a_damaged_file_of_another_kind_is_not_looked_at(folder):
+    plain = make(folder)
+    make(folder, kind="int8-x86", parent=plain).path.write_bytes(b"damaged")
+    assert list_artifacts(folder, ["plain"]) == [plain]
+    with pytest.raises(ArtifactError, match="int8-x86"):
+        list_artifacts(folder)
+
+
+def test_an_infinite_psnr_is_left_out_so_that_the_sidecar_is_json(folder):
+    with temporary_beside(artifact_path(folder, "net", "fp32")) as temporary:
+        temporary.write_bytes(b"model")
+        artifact = write_artifact(
+            temporary,
+            folder,
+            model="net",
+            kind="fp32",
+            parent=None,
+            params={},
+            versions={},
+            fidelity={"psnr_vs_parent_db": float("inf"), "psnr_db": 30.0},
+        )
+    assert artifact.fidelity == {"psnr_vs_parent_db": None, "psnr_db": 30.0}
+    assert "Infinity" not in sidecar_path(artifact.path).read_text()

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.errors import FidelityError, GraphError
+from deploy.errors import DataError, FidelityError, GraphError
 from deploy.fidelity import (
     Probe,
     max_error,
@@ -132,3 +132,9 @@ def test_an_error_that_is_no_number_or_too_large_is_refused(error):
 
 def test_without_truth_there_is_no_quality():
     assert Probe("crops", tiles(image(8, 8), 8)).quality(identity) == {}
+
+
+def test_an_image_too_small_for_ssim_is_refused_with_its_size():
+    small = image(5, 40)
+    with pytest.raises(DataError, match="40x5"):
+        score([small], [small])

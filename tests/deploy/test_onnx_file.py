@@ -6,7 +6,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from deploy.errors import GraphError
-from deploy.onnx_file import any_image_input, image_input, load_graph
+from deploy.onnx_file import any_image_input, external_files, image_input, load_graph
 
 
 def conv_model(
@@ -121,3 +121,13 @@ def test_several_inputs_are_refused(tmp_path):
     model.graph.input.add().CopyFrom(helper.make_tensor_value_info("other", 1, (1, 3, 8, 8)))
     with pytest.raises(GraphError, match="2 inputs and 1 outputs"):
         any_image_input(model, tmp_path)
+
+
+def test_the_files_that_hold_weights_are_named(tmp_path):
+    (tmp_path / "weights.bin").write_bytes(bytes(36))
+    path = with_external_weight(tmp_path, "weights.bin")
+    assert external_files(path) == [tmp_path / "weights.bin"]
+
+
+def test_a_model_with_its_weights_inside_has_no_other_files(tmp_path):
+    assert external_files(saved(conv_model(), tmp_path)) == []

@@ -100,3 +100,11 @@ def test_a_file_that_onnx_runtime_does_not_load_is_named(line, folder, tmp_path)
     broken.write_bytes(b"no model")
     with pytest.raises(GraphError, match=r"broken\.onnx"):
         optimize(replace(line.int8_x86, path=broken), X86, folder, line.probe)
+
+
+def test_a_users_own_deploy_module_in_the_current_folder_is_not_ours(
+    line, folder, tmp_path, monkeypatch
+):
+    (tmp_path / "deploy.py").write_text("raise SystemExit('the wrong one')\n")
+    monkeypatch.chdir(tmp_path)
+    assert optimize(line.int8_x86, X86, folder, line.probe)[1]

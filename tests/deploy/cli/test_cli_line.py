@@ -3,9 +3,20 @@
 import json
 import shutil
 
+import numpy as np
+import onnx
 import pandas as pd
 import pytest
-from cli_examples import QUICK, Said, command_without, left_over, mofa, process, write_net
+from cli_examples import (
+    QUICK,
+    Said,
+    command_without,
+    left_over,
+    mofa,
+    process,
+    refusal,
+    write_net,
+)
 
 from deploy.artifact import read_artifact, sidecar_path, write_artifact
 from deploy.files import file_sha256
@@ -254,3 +265,35 @@ def test_the_demo_networks_graphs_are_measured_without_torch(line, judged, tmp_p
     measure = ("bench", plain.path, *QUICK, "--json", "--out", line / "demo")
     assert process(*measure, command=command).json()["cases"][0]["model"] == "nafnet-tiny"
     assert process("report", "--json", "--out", line / "demo", command=command).json()["html"]
+
+
+def test_a_users_line_is_compared_with_its_own_float_graph(line):
+    (session,) = (line / "bench").glob("*/runs.parquet")
+    said = mofa("report", session.parent, "--out", line, "--json").json()
+    summary = pd.read_parquet(said["summary_parquet"]).set_index("kind")
+    assert summary.loc["int8-x86", "speed_up"] > 0
+
+
+def with_weights_beside(net, folder):
+    model = onnx.load(net)
+    path = folder / "theirs.onnx"
+    onnx.save(model, path, save_as_external_data=True, location="theirs.bin", size_threshold=0)
+    return path
+
+
+def test_other_weights_beside_the_same_graph_are_another_model(net, judged, tmp_path, out):
+    path = with_weights_beside(net, tmp_path)
+    first = mofa("prepare", path, *judged, "--json", "--out", out).json()[0]
+    again = mofa("prepare", path, *judged, "--json", "--out", out).json()[0]
+    assert (first["made"], again["made"]) == (True, False)
+    weights = np.fromfile(tmp_path / "theirs.bin", np.float32)
+    (weights * 1.5).tofile(tmp_path / "theirs.bin")
+    other = mofa("prepare", path, *judged, "--json", "--out", out).json()[0]
+    assert other["made"]
+    assert other["sha256"] != first["sha256"]
+
+
+def test_a_device_gets_no_graph_whose_weights_are_elsewhere(net, judged, tmp_path, out):
+    path = with_weights_beside(net, tmp_path)
+    said = mofa("bench", path, *QUICK, *judged, "--out", out)
+    assert "keeps weights in theirs.bin" in refusal(said)

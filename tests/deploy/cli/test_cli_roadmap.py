@@ -39,6 +39,8 @@ def test_every_step_is_built_and_measured_and_the_fastest_named(here, capfd):
     assert all(row["latency_median_ms"] > 0 and row["n_launches"] == 2 for row in rows.values())
     assert rows["middle"]["macs_g"] > rows["partial"]["macs_g"] > rows["depthwise"]["macs_g"]
     assert all(row["psnr_db"] is None for row in rows.values())  # none of them is trained
+    sidecar = here / "build" / "small-roadmap-depthwise.plain.onnx.json"
+    assert "threshold 4" in json.loads(sidecar.read_text())["params"]["source"]
     assert (here / "build" / "small-roadmap.md").read_text().startswith("| step | MACs G |")
 
 

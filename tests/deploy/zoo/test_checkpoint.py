@@ -93,6 +93,22 @@ def test_a_broken_file_is_named(tmp_path, suffix):
         read_state_dict(path)
 
 
+@pytest.mark.parametrize("length", [2, 3, 40, 90, 200])
+def test_a_cut_file_of_the_old_format_is_named(network, tmp_path, length):
+    path = tmp_path / "net.pth"
+    torch.save(network.state_dict(), path, _use_new_zipfile_serialization=False)
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(CheckpointError, match=r"net\.pth"):
+        read_state_dict(path)
+
+
+def test_a_pickle_of_nothing_is_named(tmp_path):
+    path = tmp_path / "net.pth"
+    path.write_bytes(b"\x80\x02.")
+    with pytest.raises(CheckpointError, match=r"net\.pth"):
+        read_state_dict(path)
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(CheckpointError, match=r"gone\.pth"):
         read_state_dict(tmp_path / "gone.pth")
