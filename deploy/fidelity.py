@@ -12,6 +12,8 @@ from deploy.inference import Run
 from deploy.pipeline import RGB, Pipeline
 
 SSIM_WINDOW_PX = 7  # the default of scikit-image
+Size = tuple[int, int]  # height, width of what a model of fixed size takes, in px
+
 TILE_OVERLAP_PX = 32  # hides the border of each tile, where padding replaces real pixels
 
 
@@ -43,17 +45,17 @@ def require_max_error(error: float, bound: float, what: str) -> None:
         )
 
 
-def restore(run: Run, image: np.ndarray, side: int, pipeline: Pipeline = RGB) -> np.ndarray:
+def restore(run: Run, image: np.ndarray, size: Size, pipeline: Pipeline = RGB) -> np.ndarray:
     """Run a fixed-size model over a whole image; the result has its shape, clipped to [0, 1].
 
-    What the network sees is covered by overlapping square tiles of `side` px, the last one flush
-    with the border, and overlaps are averaged; where it is smaller than a tile, it is mirrored.
+    What the network sees is covered by overlapping tiles of `size`, the last ones flush with the
+    border, and overlaps are averaged; where it is smaller than a tile, it is mirrored.
     """
     whole = pipeline.to_network(image)
-    padded = _at_least(whole, side)
+    padded = _at_least(whole, size)
     total = np.zeros(padded.shape, np.float64)
     weight = np.zeros((1, 1, *padded.shape[2:]))
-    for window in _windows(padded.shape, side):
+    for window in _windows(padded.shape, size):
         output = run(np.ascontiguousarray(padded[window]))
         if output.shape != padded[window].shape:
             raise GraphError(
@@ -73,20 +75,22 @@ def restore_whole(run: Run, image: np.ndarray, pipeline: Pipeline = RGB) -> np.n
     return np.clip(pipeline.crop_whole(output, image), 0, 1)
 
 
-def tiles(image: np.ndarray, side: int, pipeline: Pipeline = RGB) -> list[np.ndarray]:
-    """Cut an image into the (1, C, side, side) batches that `restore` runs on."""
-    padded = _at_least(pipeline.to_network(image), side)
-    return [np.ascontiguousarray(padded[window]) for window in _windows(padded.shape, side)]
+def tiles(image: np.ndarray, size: Size, pipeline: Pipeline = RGB) -> list[np.ndarray]:
+    """Cut an image into the (1, C, *size) batches that `restore` runs on."""
+    padded = _at_least(pipeline.to_network(image), size)
+    return [np.ascontiguousarray(padded[window]) for window in _windows(padded.shape, size)]
 
 
-def _at_least(batch: np.ndarray, side: int) -> np.ndarray:
-    grow = [(0, max(0, side - length)) for length in batch.shape[2:]]
+def _at_least(batch: np.ndarray, size: Size) -> np.ndarray:
+    pairs = zip(size, batch.shape[2:], strict=True)
+    grow = [(0, max(0, least - length)) for least, length in pairs]
     return np.pad(batch, [(0, 0), (0, 0), *grow], mode="symmetric")
 
 
-def _windows(shape: tuple[int, ...], side: int) -> list[tuple[slice, ...]]:
-    tops, lefts = (_tile_starts(length, side) for length in shape[2:])
-    return [np.s_[:, :, top : top + side, left : left + side] for top in tops for left in lefts]
+def _windows(shape: tuple[int, ...], size: Size) -> list[tuple[slice, ...]]:
+    height, width = size
+    tops, lefts = (_tile_starts(length, side) for length, side in zip(shape[2:], size, strict=True))
+    return [np.s_[:, :, top : top + height, left : left + width] for top in tops for left in lefts]
 
 
 def _tile_starts(length: int, side: int) -> list[int]:
@@ -159,8 +163,8 @@ class Probe:
 
     def restored(self, run: Run, pair: ImagePair) -> np.ndarray:
         """Give what a model of the crops' size makes of a degraded image."""
-        side = self.crops[0].shape[-1]
-        return restore(run, pair.degraded, side, self.pipeline.for_image(pair.name))
+        height, width = self.crops[0].shape[-2:]
+        return restore(run, pair.degraded, (height, width), self.pipeline.for_image(pair.name))
 
     def quality(self, run: Run) -> dict[str, float]:
         """Give PSNR (dB) and SSIM of the restored images, and of the degraded ones as degraded_*.

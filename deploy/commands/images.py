@@ -15,7 +15,7 @@ from calib.raw_photographs import DEMO_ISOS, write_raw_demo_data
 from deploy.artifact import Artifact
 from deploy.commands.progress import clock, note
 from deploy.errors import DataError, UsageError
-from deploy.fidelity import Probe, tiles
+from deploy.fidelity import Probe, Size, tiles
 from deploy.files import file_sha256
 from deploy.onnx_file import any_image_input, load_graph
 from deploy.pipeline import RGB, PackedRaw, Pipeline, pipeline_of_record
@@ -60,18 +60,24 @@ def is_demo(model: str, weights_sha256: str | None) -> bool:
 
 
 def calibration_crops(
-    build: Path, data: Path | None, artifact: Artifact, *, count: int, side: int, seed: int
+    build: Path, data: Path | None, artifact: Artifact, *, count: int, size: Size, seed: int
 ) -> CropSet:
     """Choose the crops to calibrate on, from the user's images, else from the demo photographs.
 
     Args:
         data: folder of images as the model's pipeline takes them.
-        side: of the model's input.
+        size: of the model's input.
 
     Raises:
         DataError, UsageError: as `choose_crops`; a raw image whose ISO or colours are not known.
     """
     pipeline = pipeline_of(artifact)
+    side, width = size
+    if side != width:
+        raise UsageError(
+            f"{artifact.path} takes {side}x{width} px, and calibration crops are square",
+            "export it at a square --shape to quantize it",
+        )
     if data is None:
         if not is_demo(artifact.model, artifact.params.get("weights_sha256")):
             note(
@@ -110,14 +116,14 @@ def probe_for(
     """Give the images that stages measure on.
 
     Args:
-        shape: the model's input, (1, C, S, S) as its pipeline gives it.
+        shape: the model's input, (1, C, H, W) as its pipeline gives it.
         trained: False for seeded random weights, which have no quality to measure.
         held_out: a folder with input/ and target/; None: the demo's held-out photographs.
 
     Raises:
-        UsageError: the model does not take what its pipeline gives, or no square.
+        UsageError: the model does not take what its pipeline gives.
     """
-    _require_square(model, shape, pipeline)
+    _require_fitting(model, shape, pipeline)
     demo = held_out is None
     folder = demo_data(build, pipeline) / "held-out" if held_out is None else held_out
     pairs = load_pairs(folder, pipeline.read)
@@ -126,20 +132,20 @@ def probe_for(
     fair = not demo or is_demo(model, weights_sha256) or isinstance(pipeline, PackedRaw)
     return Probe(
         name=_demo_name(pipeline) if demo else f"{folder} ({len(pairs)} pairs)",
-        crops=_probe_crops(pairs, shape[-1], pipeline),
+        crops=_probe_crops(pairs, (shape[-2], shape[-1]), pipeline),
         pairs=pairs if trained and fair else (),
         pipeline=pipeline,
     )
 
 
-def _probe_crops(pairs: Sequence[Pair], side: int, pipeline: Pipeline) -> list[np.ndarray]:
+def _probe_crops(pairs: Sequence[Pair], size: Size, pipeline: Pipeline) -> list[np.ndarray]:
     """Cut a few crops, spread over the images; one image is in memory at a time."""
     images = _spread(pairs, MAX_PROBE_CROPS)
     each = math.ceil(MAX_PROBE_CROPS / len(images))
     return [
         crop
         for pair in images
-        for crop in _spread(tiles(pair.degraded, side, pipeline.for_image(pair.name)), each)
+        for crop in _spread(tiles(pair.degraded, size, pipeline.for_image(pair.name)), each)
     ]
 
 
@@ -168,10 +174,10 @@ def probe_for_artifact(build: Path, artifact: Artifact, held_out: Path | None) -
     )
 
 
-def _require_square(model: str, shape: tuple[int, ...], pipeline: Pipeline) -> None:
-    if shape[:2] != (1, pipeline.channels) or shape[2] != shape[3]:
+def _require_fitting(model: str, shape: tuple[int, ...], pipeline: Pipeline) -> None:
+    if shape[:2] != (1, pipeline.channels):
         raise UsageError(
             f"{model} takes {'x'.join(map(str, shape))}",
-            f"its {pipeline.name} images come as squares, 1x{pipeline.channels}xSxS; "
+            f"its {pipeline.name} images come as 1x{pipeline.channels}xHxW; "
             "see --shape and --pipeline of `mofa-deploy export`",
         )

@@ -144,9 +144,9 @@ def quantize_model(
     graph = load_graph(given.path)
     require_quantizable(graph, given.path)
     probe = probe_for_artifact(build, given, held_out)
-    side = image_input(graph, given.path).shape[-1]
+    height, width = image_input(graph, given.path).shape[-2:]
     # before any work: most bad folders show here
-    chosen = calibration_crops(build, data, given, count=crops, side=side, seed=seed)
+    chosen = calibration_crops(build, data, given, count=crops, size=(height, width), seed=seed)
     results: list[Made] = []
     fp32 = given
     if given.kind in ("plain", "external"):

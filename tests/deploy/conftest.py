@@ -66,7 +66,7 @@ def spec(tmp_path_factory: pytest.TempPathFactory) -> ModelSpec:
 def probe() -> Probe:
     degraded, sharp = degraded_pair("chelsea", 0)
     pair = Pair("chelsea", degraded[:100, :150], sharp[:100, :150])
-    return Probe("chelsea", tiles(pair.degraded, SIDE_PX)[:3], (pair,))
+    return Probe("chelsea", tiles(pair.degraded, (SIDE_PX, SIDE_PX))[:3], (pair,))
 
 
 @pytest.fixture(scope="session")
@@ -74,7 +74,7 @@ def line(spec: ModelSpec, probe: Probe, tmp_path_factory: pytest.TempPathFactory
     folder = tmp_path_factory.mktemp("line")
     plain, _ = export(spec, folder, probe)
     fp32, _ = prepare(plain, folder, probe)
-    calibration = tiles(degraded_pair("astronaut", 0)[0], SIDE_PX)[:12]
+    calibration = tiles(degraded_pair("astronaut", 0)[0], (SIDE_PX, SIDE_PX))[:12]
     ranges = collect_ranges(fp32.path, calibration)
     int8 = [
         quantize(fp32, ranges, TARGETS[name], folder, probe, crops={"crops": 12})[0]

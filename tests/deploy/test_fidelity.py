@@ -39,15 +39,17 @@ def image(height, width, seed=0):
 @given(height=sizes, width=sizes, side=st.integers(1, 48))
 def test_restoring_with_the_identity_gives_the_image_back(height, width, side):
     given_image = image(height, width)
-    np.testing.assert_allclose(restore(identity, given_image, side), given_image, atol=1e-6)
+    np.testing.assert_allclose(restore(identity, given_image, (side, side)), given_image, atol=1e-6)
 
 
 @given(height=sizes, width=sizes, side=st.integers(1, 48))
 def test_tiles_have_the_models_size_and_cover_the_image(height, width, side):
-    assert {tile.shape for tile in tiles(image(height, width), side)} == {(1, 3, side, side)}
+    assert {tile.shape for tile in tiles(image(height, width), (side, side))} == {
+        (1, 3, side, side)
+    }
     seen = np.zeros((height, width, 3), np.float32)
     marked = np.ones_like(seen)
-    restored = restore(lambda batch: batch, marked, side)
+    restored = restore(lambda batch: batch, marked, (side, side))
     assert (restored == marked).all()
 
 
@@ -59,15 +61,15 @@ raw_pipelines = st.builds(
 @given(height=st.integers(1, 40), width=st.integers(1, 40), side=sizes, pipeline=raw_pipelines)
 def test_restoring_a_mosaic_with_the_identity_gives_it_back(height, width, side, pipeline):
     mosaic = image(2 * height, 2 * width)[..., 0]
-    np.testing.assert_allclose(restore(identity, mosaic, side, pipeline), mosaic, atol=1e-5)
+    np.testing.assert_allclose(restore(identity, mosaic, (side, side), pipeline), mosaic, atol=1e-5)
     np.testing.assert_allclose(restore_whole(identity, mosaic, pipeline), mosaic, atol=1e-5)
-    assert {tile.shape for tile in tiles(mosaic, side, pipeline)} == {(1, 4, side, side)}
+    assert {tile.shape for tile in tiles(mosaic, (side, side), pipeline)} == {(1, 4, side, side)}
 
 
 def test_quality_of_raw_is_judged_by_each_images_own_iso():
     sharp = image(64, 64)[..., 0]
     pairs = [Pair(f"scene.iso{iso}", sharp / 2, sharp) for iso in (800, 6400)]
-    crops = tiles(sharp, 16, replace(PMRID_RAW, iso=800))
+    crops = tiles(sharp, (16, 16), replace(PMRID_RAW, iso=800))
     probe = Probe("raw", crops, pairs, PMRID_RAW)
     quality = probe.quality(identity)
     assert quality["psnr_db"] == pytest.approx(quality["degraded_psnr_db"], abs=1e-3)
@@ -78,11 +80,11 @@ def test_quality_of_raw_is_judged_by_each_images_own_iso():
 def test_a_model_that_changes_the_size_cannot_be_judged():
     double = lambda batch: batch.repeat(2, axis=2).repeat(2, axis=3)  # noqa: E731
     with pytest.raises(GraphError, match=r"gives \(1, 3, 32, 32\) for \(1, 3, 16, 16\)"):
-        restore(double, image(40, 40), 16)
+        restore(double, image(40, 40), (16, 16))
 
 
 def test_a_restored_image_is_clipped():
-    restored = restore(lambda batch: batch * 3 - 1, image(40, 40), 16)
+    restored = restore(lambda batch: batch * 3 - 1, image(40, 40), (16, 16))
     assert restored.min() >= 0
     assert restored.max() <= 1
 
@@ -131,10 +133,17 @@ def test_an_error_that_is_no_number_or_too_large_is_refused(error):
 
 
 def test_without_truth_there_is_no_quality():
-    assert Probe("crops", tiles(image(8, 8), 8)).quality(identity) == {}
+    assert Probe("crops", tiles(image(8, 8), (8, 8))).quality(identity) == {}
 
 
 def test_an_image_too_small_for_ssim_is_refused_with_its_size():
     small = image(5, 40)
     with pytest.raises(DataError, match="40x5"):
         score([small], [small])
+
+
+@given(height=sizes, width=sizes, tile_height=st.integers(1, 48), tile_width=st.integers(1, 48))
+def test_tiles_need_not_be_square(height, width, tile_height, tile_width):
+    given_image = image(height, width)
+    restored = restore(identity, given_image, (tile_height, tile_width))
+    np.testing.assert_allclose(restored, given_image, atol=1e-6)

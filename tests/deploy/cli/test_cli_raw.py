@@ -103,7 +103,7 @@ def test_the_whole_line_takes_a_raw_network(here, raw):
 
 def test_a_raw_network_without_its_pipeline_is_refused_with_the_option(here):
     line = refusal(mofa("export", "--model", "halving_nets:raw_halving", "--shape", "1,4,32,32"))
-    assert "takes 1x4x32x32: its rgb images come as squares, 1x3xSxS; see --shape" in line
+    assert "takes 1x4x32x32: its rgb images come as 1x3xHxW; see --shape" in line
     assert "--pipeline" in line
 
 

@@ -1,7 +1,7 @@
 """Command lines that say something impossible, and the exit codes of every end."""
 
 import pytest
-from cli_examples import command_without, mofa, process, refusal
+from cli_examples import command_without, mofa, process, refusal, write_net
 
 from deploy.cli import BUG, DONE, USAGE_ERROR
 
@@ -27,11 +27,18 @@ def test_a_bad_shape_is_named(refuse, shape):
     assert "1,3,256,256" in line
 
 
-@pytest.mark.parametrize("shape", ["1,3,64,32", "1,1,64,64", "2,3,64,64"])
-def test_only_square_rgb_inputs_are_taken(refuse, judged, shape):
+@pytest.mark.parametrize("shape", ["1,1,64,64", "2,3,64,64"])
+def test_only_single_rgb_inputs_are_taken(refuse, judged, shape):
     line = refuse("export", "--shape", shape, *judged)
     assert shape.replace(",", "x") in line
-    assert "1x3xSxS" in line
+    assert "1x3xHxW" in line
+
+
+def test_an_input_that_is_no_square_is_not_calibrated(refuse, calibrated, tmp_path):
+    net = write_net(tmp_path / "wide.onnx", (1, 3, 64, 96))
+    line = refuse("quantize", net, *calibrated)
+    assert "64x96" in line
+    assert "square" in line
 
 
 @pytest.mark.parametrize("targets", ["arm", "x86,arm", "", "x86,"])

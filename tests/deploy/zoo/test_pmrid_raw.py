@@ -73,7 +73,7 @@ def test_without_the_scale_of_256_the_image_is_ruined(network, iso):
 def test_tiles_restore_as_well_as_the_whole_mosaic(network):
     pipeline = replace(PMRID_RAW, iso=3200)
     whole = psnr_db(restore_whole(network, noisy_mosaic(3200), pipeline))
-    assert psnr_db(restore(network, noisy_mosaic(3200), 64, pipeline)) == pytest.approx(
+    assert psnr_db(restore(network, noisy_mosaic(3200), (64, 64), pipeline)) == pytest.approx(
         whole, abs=0.3
     )
 
