@@ -1,10 +1,8 @@
-from pathlib import Path
-
 import pandas as pd
 import pytest
 
 from deploy.errors import DataError, OutputError, RowsError
-from reports.exporters import write_frame, write_text
+from reports.exporters import write_text
 from reports.html import Picture
 from reports.report import build_report
 
@@ -56,7 +54,7 @@ def test_a_broken_picture_leaves_nothing_behind(write_session, line, tmp_path):
 
 def test_a_file_in_the_place_of_the_folder_is_named(write_session, line, tmp_path):
     (tmp_path / "out").write_text("here first")
-    with pytest.raises(OutputError, match=r"cannot write .*summary\.csv .*--out"):
+    with pytest.raises(OutputError, match="out is not a folder: pass another --out"):
         build_report([write_session(line)], tmp_path / "out")
     assert (tmp_path / "out").read_text() == "here first"
 
@@ -67,8 +65,3 @@ def test_a_write_that_fails_leaves_the_older_file_and_no_other(tmp_path):
         write_text("new \ud800", path)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_full_disk_is_an_output_error():
-    with pytest.raises(OutputError, match="cannot write /dev/full/"):
-        write_frame(pd.DataFrame({"a": [1]}), Path("/dev/full"), "a")
