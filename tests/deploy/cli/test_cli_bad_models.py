@@ -130,7 +130,7 @@ def test_a_graph_of_gray_images_is_refused(take, tmp_path):
     model = write_net(tmp_path / "gray.onnx", (1, 1, 64, 64), weights=weights)
     line = take(model)
     assert "takes 1x1x64x64" in line
-    assert "1x3xSxS" in line
+    assert "1x3xHxW" in line
 
 
 def test_graphs_of_several_sizes_are_not_measured_together(refuse, commands, net, tmp_path):
