@@ -19,7 +19,7 @@ from deploy.files import file_sha256, unfinished
 SIDECAR_SCHEMA = 1  # 1: first version
 
 # what a stage takes over from the artifact it starts from, so that it holds along the whole line
-INHERITED = ("trained", "weights_sha256", "pipeline")
+INHERITED = ("trained", "weights_sha256", "pipeline", "forms")
 
 # plain -> fp32 -> int8-TARGET -> int8-opt-TARGET; external: a user's own .onnx file
 STAGES = ("external", "plain", "fp32", "int8", "int8-opt")

@@ -1,11 +1,20 @@
 """`plain` -> `fp32`: the same function after exact graph rewrites, each checked right after."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import onnx
 import onnx_ir as ir
-from onnx_ir.passes.common import RemoveUnusedNodesPass
+from onnx_ir.passes import Sequential
+from onnx_ir.passes.common import (
+    LiftConstantsToInitializersPass,
+    NameFixPass,
+    RemoveUnusedNodesPass,
+    ShapeInferencePass,
+)
 
 from deploy.artifact import (
     Artifact,
@@ -15,41 +24,76 @@ from deploy.artifact import (
     tool_versions,
     write_artifact,
 )
-from deploy.fidelity import Probe, max_error, require_max_error
+from deploy.errors import GraphError
+from deploy.fidelity import Probe, require_max_error
 from deploy.files import temporary_beside
-from deploy.inference import Run, open_run
+from deploy.inference import open_run
 from deploy.onnx_file import any_image_input, load_graph
+from deploy.rewrites.forms import Forms
 from deploy.rewrites.global_pool import use_global_pool
 from deploy.rewrites.layer_norm import use_fused_layer_norm
+from deploy.rewrites.outcome import Outcome
 
-MAX_ERROR = 1e-4
+MAX_ERROR = 1e-4  # of the range of the output
 
-# in the order they are applied; each rewrites in place and gives how often it did
-REWRITES: dict[str, Callable[[ir.Model], int]] = {
-    "global_pool": use_global_pool,
-    "layer_norm": use_fused_layer_norm,
+Crops = Sequence[np.ndarray]  # real inputs, each (1, C, H, W) float32
+Rewrite = Callable[[ir.Model, Forms, Crops], Outcome]
+
+# in the order they are applied; each rewrites in place
+REWRITES: dict[str, Rewrite] = {
+    "global_pool": lambda model, forms, crops: use_global_pool(model),
+    "layer_norm": lambda model, forms, crops: use_fused_layer_norm(model),
 }
 
 
+@dataclass(frozen=True)
+class Step:
+    """What one rewrite did; it is a record of the sidecar.
+
+    Attributes:
+        name: a key of REWRITES.
+        applied: names of the nodes that were rewritten.
+        skipped: node name -> why it was left as it is.
+        forms: applied node name -> the form that it got and why.
+        max_error: of the graph after it against plain, as a share of the output's range.
+        undone: why all of it was taken back; None where it holds.
+    """
+
+    name: str
+    applied: list[str] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
+    forms: dict[str, str] = field(default_factory=dict)
+    max_error: float | None = None
+    undone: str | None = None
+
+
 def prepare(
-    plain: Artifact, folder: Path, probe: Probe, *, force: bool = False
+    plain: Artifact,
+    folder: Path,
+    probe: Probe,
+    *,
+    forms: Forms = Forms(),
+    force: bool = False,
 ) -> tuple[Artifact, bool]:
     """Rewrite a graph exactly, for speed and for the stages that follow.
 
+    A rewrite that does not load, or changes the output by more than MAX_ERROR of its range, is
+    taken back; the others stay.
+
     Args:
         probe: real images that each rewrite is checked on.
+        forms: which of several equal forms to write.
 
     Returns:
-        The artifact, and whether it was made now. Its fidelity says how often each rewrite applied.
+        The artifact, and whether it was made now. Its fidelity holds a Step a rewrite.
 
     Raises:
         GraphError: the file is no model that the stages can take.
-        FidelityError: a rewrite changed the output by more than MAX_ERROR of its range. Nothing is
-            written.
     """
     params = {
         "rewrites": list(REWRITES),
         **inherited(plain),
+        "forms": forms.record(),
         "probe": probe.name,
     }
     there = None if force else finished(folder, plain.model, "fp32", plain, params)
@@ -57,9 +101,13 @@ def prepare(
         return there, False
     graph = load_graph(plain.path)
     any_image_input(graph, plain.path)
-    model, applied, error = _rewrite(ir.from_proto(graph), open_run(plain.path), probe)
+    expected = probe.outputs(open_run(plain.path))
+    model, steps = _rewrite(readable(graph), forms, expected, probe)
     with temporary_beside(artifact_path(folder, plain.model, "fp32")) as temporary:
         onnx.save(ir.to_proto(model), temporary)
+        run = open_run(temporary)
+        error = _error(expected, probe.outputs(run), probe)
+        require_max_error(error, MAX_ERROR, f"{plain.model}: prepared against plain")
         artifact = write_artifact(
             temporary,
             folder,
@@ -69,27 +117,59 @@ def prepare(
             params=params,
             versions=tool_versions("onnx", "onnx-ir", "onnxruntime"),
             fidelity={
-                "rewritten": applied,
+                "rewrites": [asdict(step) for step in steps],
                 "max_error_vs_plain": error,
-                **probe.quality(open_run(temporary)),
+                **probe.quality(run),
             },
         )
     return artifact, True
 
 
+def readable(graph: onnx.ModelProto) -> ir.Model:
+    """Give a graph as rewrites read it: shapes known, constants as initializers, names unique."""
+    model = ir.from_proto(graph)
+    tidy = Sequential(
+        LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
+        ShapeInferencePass(),
+        NameFixPass(),
+    )
+    return tidy(model).model
+
+
 def _rewrite(
-    model: ir.Model, reference: Run, probe: Probe
-) -> tuple[ir.Model, dict[str, int], float]:
-    applied, error = {}, 0.0
+    model: ir.Model, forms: Forms, expected: Crops, probe: Probe
+) -> tuple[ir.Model, list[Step]]:
+    steps = []
     for name, rewrite in REWRITES.items():
-        applied[name] = rewrite(model)
-        if not applied[name]:
+        changed = model.clone()
+        outcome = rewrite(changed, forms, probe.crops)
+        record: dict[str, Any] = asdict(outcome)
+        if not outcome.applied:
+            steps.append(Step(name, **record))
             continue
-        RemoveUnusedNodesPass()(model)
-        proto = ir.to_proto(model)
+        RemoveUnusedNodesPass()(changed)
+        error, undone = _checked(changed, expected, probe)
+        steps.append(Step(name, **record, max_error=error, undone=undone))
+        if undone is None:
+            model = changed
+    return model, steps
+
+
+def _checked(model: ir.Model, expected: Crops, probe: Probe) -> tuple[float | None, str | None]:
+    """Give the error of a graph, and why it cannot stay; None where it can."""
+    proto = ir.to_proto(model)
+    try:
         onnx.checker.check_model(proto)
-        error = max_error(
-            reference, open_run(proto.SerializeToString()), probe.crops, peak=probe.peak
-        )
-        require_max_error(error, MAX_ERROR, f"rewrite {name}")
-    return model, applied, error
+        got = probe.outputs(open_run(proto.SerializeToString()))
+    except (onnx.checker.ValidationError, GraphError) as failure:
+        return None, str(failure).strip().splitlines()[0]
+    error = _error(expected, got, probe)
+    if error <= MAX_ERROR:
+        return error, None
+    return error, f"max error {error:.2g} of the output's range is above {MAX_ERROR:.0e}"
+
+
+def _error(expected: Crops, got: Crops, probe: Probe) -> float:
+    """Give the greatest difference as a share of the output's range; NaN wins, as it should."""
+    errors = [np.abs(a - b).max() for a, b in zip(expected, got, strict=True)]
+    return float(np.max(errors)) / probe.peak

@@ -9,11 +9,12 @@ which has no integer kernel in ONNX Runtime; GlobalAveragePool has one.
 import onnx_ir as ir
 
 from deploy.rewrites.matching import constant_ints, is_op, replace_value
+from deploy.rewrites.outcome import Outcome
 
 
-def use_global_pool(model: ir.Model) -> int:
-    """Rewrite in place; give how many nodes were replaced."""
-    replaced = 0
+def use_global_pool(model: ir.Model) -> Outcome:
+    """Rewrite every mean over height and width in place."""
+    outcome = Outcome()
     for node in list(model.graph):
         if not is_op(node, "ReduceMean") or node.attributes.get_int("keepdims", 1) != 1:
             continue
@@ -25,8 +26,8 @@ def use_global_pool(model: ir.Model) -> int:
             continue
         pool = ir.node("GlobalAveragePool", [image], name=f"{node.name}_pool")
         replace_value(model.graph, node, [pool])
-        replaced += 1
-    return replaced
+        outcome.applied.append(str(node.name))
+    return outcome
 
 
 def _axes(node: ir.Node) -> list[int] | None:

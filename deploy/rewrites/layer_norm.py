@@ -22,6 +22,7 @@ from deploy.rewrites.matching import (
     replace_value,
     sole_user,
 )
+from deploy.rewrites.outcome import Outcome
 
 LAYER_NORMALIZATION_OPSET = 17
 CHANNELS_LAST, CHANNELS_FIRST = [0, 2, 3, 1], [0, 3, 1, 2]
@@ -36,14 +37,16 @@ class _Match:
     bias: np.ndarray  # (C,)
 
 
-def use_fused_layer_norm(model: ir.Model) -> int:
-    """Rewrite in place; give how many were replaced. Needs opset 17."""
+def use_fused_layer_norm(model: ir.Model) -> Outcome:
+    """Rewrite every LayerNorm2d in place. Needs opset 17."""
+    outcome = Outcome()
     if model.opset_imports.get("", 0) < LAYER_NORMALIZATION_OPSET:
-        return 0
+        return outcome
     matches = [found for node in model.graph if (found := _match(node))]
     for index, found in enumerate(matches):
         _replace(model.graph, found, f"layer_norm_{index}")
-    return len(matches)
+        outcome.applied.append(str(found.last.name))
+    return outcome
 
 
 def _match(divide: ir.Node) -> _Match | None:

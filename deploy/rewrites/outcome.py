@@ -10,7 +10,9 @@ class Outcome:
     Attributes:
         applied: names of the nodes that were rewritten.
         skipped: node name -> why it looked like a match and was left as it is.
+        forms: applied node name -> the form that it got and why, where there are several.
     """
 
     applied: list[str] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
+    forms: dict[str, str] = field(default_factory=dict)

@@ -5,9 +5,10 @@ import onnx
 import pytest
 
 from deploy import prepare as prepare_stage
-from deploy.errors import FidelityError, GraphError
+from deploy.errors import GraphError
 from deploy.inference import open_run
 from deploy.prepare import prepare
+from deploy.rewrites.outcome import Outcome
 
 
 def op_types(path):
@@ -29,8 +30,13 @@ def test_every_layer_norm_and_pool_of_a_nafnet_is_rewritten(line):
     assert not {"Sqrt", "Pow", "Sub", "Div", "ReduceMean"} & set(after)
 
 
-def test_the_sidecar_counts_what_was_rewritten(line):
-    assert line.fp32.fidelity["rewritten"] == {"global_pool": 3, "layer_norm": 6}
+def steps(artifact):
+    return {step["name"]: step for step in artifact.fidelity["rewrites"]}
+
+
+def test_the_sidecar_names_what_was_rewritten(line):
+    counts = {name: len(step["applied"]) for name, step in steps(line.fp32).items()}
+    assert (counts["global_pool"], counts["layer_norm"]) == (3, 6)
     assert line.fp32.parent_sha256 == line.plain.sha256
 
 
@@ -39,16 +45,28 @@ def test_preparing_again_does_nothing(line):
     assert (again, made) == (line.fp32, False)
 
 
-def test_a_rewrite_that_changes_the_function_leaves_no_file(line, folder, monkeypatch):
-    def break_bias(model):
-        value = next(one for one in model.graph.initializers.values() if "bias" in one.name)
-        value.const_value = prepare_stage.ir.tensor(value.const_value.numpy() + 1)
-        return 1
+def break_bias(model, forms, crops):
+    value = next(one for one in model.graph.initializers.values() if "bias" in one.name)
+    value.const_value = prepare_stage.ir.tensor(value.const_value.numpy() + 1)
+    return Outcome(applied=["the bias"])
 
-    monkeypatch.setitem(prepare_stage.REWRITES, "broken", break_bias)
-    with pytest.raises(FidelityError, match="rewrite broken: max error"):
-        prepare(line.plain, folder, line.probe)
-    assert not folder.exists()
+
+def break_graph(model, forms, crops):
+    next(iter(model.graph)).op_type = "NoSuchOperator"
+    return Outcome(applied=["the first node"])
+
+
+@pytest.mark.parametrize(
+    ("broken", "why"), [(break_bias, "max error"), (break_graph, "NoSuchOperator")]
+)
+def test_a_rewrite_that_fails_its_check_is_undone_and_the_others_stay(
+    line, folder, monkeypatch, broken, why
+):
+    rewrites = {"broken": broken, **prepare_stage.REWRITES}
+    monkeypatch.setattr(prepare_stage, "REWRITES", rewrites)
+    fp32, _ = prepare(line.plain, folder, line.probe)
+    assert why in steps(fp32)["broken"]["undone"]
+    assert fp32.sha256 == line.fp32.sha256
 
 
 def test_a_corrupt_file_is_named(line, folder, tmp_path):

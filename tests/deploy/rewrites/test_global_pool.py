@@ -33,7 +33,7 @@ def test_a_mean_over_height_and_width_becomes_a_pool(axes, opset):
     model = mean_model(axes, opset=opset)
     x = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
     before = run(model, x)
-    assert use_global_pool(model) == 1
+    assert len(use_global_pool(model).applied) == 1
     assert [node.op_type for node in model.graph] == ["GlobalAveragePool"]
     np.testing.assert_allclose(run(model, x), before, atol=1e-6)
 
@@ -41,5 +41,5 @@ def test_a_mean_over_height_and_width_becomes_a_pool(axes, opset):
 @pytest.mark.parametrize(("axes", "keepdims"), [([1], 1), ([2], 1), ([1, 2, 3], 1), ([2, 3], 0)])
 def test_another_mean_is_left_alone(axes, keepdims):
     model = mean_model(axes, keepdims)
-    assert use_global_pool(model) == 0
+    assert len(use_global_pool(model).applied) == 0
     assert [node.op_type for node in model.graph] == ["ReduceMean"]
