@@ -1,14 +1,13 @@
-"""`fp32` + ranges + target -> `int8`: static QDQ, weights per channel, checked against fp32."""
+"""`fp32` + statistics + recipe + target -> `int8`: QDQ form, checked against fp32."""
 
-import logging
+import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import onnx
-from onnxruntime import quantization
-from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
-from onnxruntime.quantization.quant_utils import add_infer_metadata
+import onnx_ir as ir
 
 from calib.ranges import Ranges
 from deploy.artifact import (
@@ -19,34 +18,41 @@ from deploy.artifact import (
     tool_versions,
     write_artifact,
 )
+from deploy.codes import Range
 from deploy.errors import FidelityError, GraphError
 from deploy.fidelity import Probe, psnr_between_db
 from deploy.files import temporary_beside
 from deploy.inference import open_run
 from deploy.onnx_file import image_input, load_graph
-from deploy.placement import QUANTIZED_OPS, Target
+from deploy.pipeline import Pipeline, Rgb
+from deploy.placement import IMAGE_RANGE, TARGETS, Placement, Target, place
+from deploy.qdq import WIDENED, write_qdq
+from deploy.recipe import Recipe
 
 MIN_PSNR_VS_FP32_DB = 20.0  # below this something is broken, whatever the network
+MIN_OPSET = 13  # of weights with one scale a channel
+QUANTIZED = ("QuantizeLinear", "DequantizeLinear", "QLinearConv", "ConvInteger")
 
 
 def quantize(
     fp32: Artifact,
-    ranges: Ranges,
+    statistics: Ranges,
     target: Target,
     folder: Path,
     probe: Probe,
     *,
+    recipe: Recipe,
     crops: Mapping[str, Any],
     min_psnr_vs_fp32_db: float = MIN_PSNR_VS_FP32_DB,
     force: bool = False,
 ) -> tuple[Artifact, bool]:
-    """Quantize weights and activations to 8 bits in QDQ form.
+    """Quantize weights and activations in QDQ form.
 
     Args:
         fp32: a float model with a static input (1, C, H, W) and opset >= 13.
-        ranges: of every activation of exactly this file.
+        statistics: of the activations of exactly this file.
         probe: images that the result is measured on; none of them were calibrated on.
-        crops: the list of crops that the ranges come from, for the sidecar.
+        crops: the list of crops that the statistics come from, for the sidecar.
 
     Returns:
         The artifact, and whether it was made now.
@@ -54,8 +60,6 @@ def quantize(
     Raises:
         GraphError: nothing to quantize, already quantized, dynamic shapes.
         FidelityError: PSNR against fp32 is below the bound. Nothing is written.
-
-    Source: https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html
     """
     kind = f"int8-{target.name}"
     params = {
@@ -63,9 +67,9 @@ def quantize(
         "activations": target.activations,
         "weights": target.weights,
         "per_channel": True,
-        "method": ranges.method,
+        "recipe": recipe.record(),
         "crops": dict(crops),
-        "crops_sha256": ranges.crops_sha256,
+        "crops_sha256": statistics.crops_sha256,
         **inherited(fp32),
         "min_psnr_vs_fp32_db": min_psnr_vs_fp32_db,
         "probe": probe.name,
@@ -73,11 +77,16 @@ def quantize(
     there = None if force else finished(folder, fp32.model, kind, fp32, params)
     if there:
         return there, False
-    require_quantizable(load_graph(fp32.path), fp32.path)
+    graph = load_graph(fp32.path)
+    input_range = input_range_of(probe.pipeline)
+    require_quantizable(graph, fp32.path, input_range=input_range)
+    quantized = integer_graph(
+        float_model(graph), statistics, target, recipe, input_range=input_range
+    )
     reference = open_run(fp32.path)
     with temporary_beside(artifact_path(folder, fp32.model, kind)) as temporary:
-        onnx.save(_quantized(fp32.path, ranges, target), temporary)
-        run = open_run(temporary, config=target.config)
+        onnx.save(quantized, temporary)
+        run = open_run(temporary, level=target.level, config=target.config)
         outputs = probe.outputs(reference), probe.outputs(run)
         psnr_db = psnr_between_db(*outputs, peak=probe.peak)
         if not psnr_db >= min_psnr_vs_fp32_db:
@@ -93,52 +102,96 @@ def quantize(
             kind=kind,
             parent=fp32,
             params=params,
-            versions=tool_versions("onnx", "onnxruntime"),
-            fidelity={"psnr_vs_fp32_db": psnr_db, **probe.quality(run)},
+            versions=tool_versions("onnx", "onnx-ir", "onnxruntime"),
+            fidelity={"psnr_vs_fp32_db": psnr_db, **counts(quantized), **probe.quality(run)},
         )
     return artifact, True
 
 
-def require_quantizable(model: onnx.ModelProto, path: Path) -> None:
+def integer_graph(
+    fp32: ir.Model,
+    statistics: Ranges,
+    target: Target,
+    recipe: Recipe,
+    *,
+    input_range: Range | None = IMAGE_RANGE,
+) -> onnx.ModelProto:
+    """Give the integer form of a float graph; nothing is read, written or changed.
+
+    `recipe.equalize` and `recipe.correct_bias` are the caller's: the graph and the statistics of
+    its equalized form come in here, and biases are corrected in what comes out.
+
+    Args:
+        fp32: as `float_model` gives it.
+        statistics: of the activations of exactly this graph.
+        input_range: as `deploy.placement.place`.
+
+    Raises:
+        UsageError: a node to keep in float is not in the graph.
+        GraphError: a tensor has no statistics.
+    """
+    placement = placement_of(fp32, target, recipe, input_range=input_range)
+    return write_qdq(fp32, placement, statistics.limits, target)
+
+
+def placement_of(
+    fp32: ir.Model, target: Target, recipe: Recipe, *, input_range: Range | None = IMAGE_RANGE
+) -> Placement:
+    """Give what a recipe makes integer; as `deploy.placement.place`."""
+    return place(
+        fp32,
+        target,
+        preset=recipe.preset,
+        float_nodes=recipe.float_nodes,
+        input_range=input_range,
+    )
+
+
+def float_model(graph: onnx.ModelProto) -> ir.Model:
+    """Give a graph with the shape and the type of every value, as placement needs them."""
+    return ir.from_proto(onnx.shape_inference.infer_shapes(graph, data_prop=True))
+
+
+def input_range_of(pipeline: Pipeline) -> Range | None:
+    """Give what 8 bits of input span; None where it has more bits, as raw images do."""
+    return IMAGE_RANGE if isinstance(pipeline, Rgb) else None
+
+
+def counts(quantized: onnx.ModelProto) -> dict[str, int]:
+    """Give how many weights and biases are integer, and how many channels a bias widened."""
+    weights = [
+        tensor
+        for tensor in quantized.graph.initializer
+        if tensor.name.endswith(("_weight_quantized", "_bias_quantized"))
+    ]
+    metadata = {entry.key: entry.value for entry in quantized.metadata_props}
+    widened = json.loads(metadata.get(WIDENED, "{}"))
+    return {
+        "integer_parameters": sum(math.prod(tensor.dims) for tensor in weights),
+        "widened_channels": sum(map(len, widened.values())),
+    }
+
+
+def require_quantizable(
+    model: onnx.ModelProto, path: Path, *, input_range: Range | None = IMAGE_RANGE
+) -> None:
     """Check what quantization needs, before any time is spent on calibration.
 
     Raises:
         GraphError: naming what is missing.
     """
     ops = {node.op_type for node in model.graph.node}
-    if ops & {"QuantizeLinear", "DequantizeLinear", "QLinearConv"}:
+    if ops & set(QUANTIZED):
         raise GraphError(f"{path} is quantized already", "pass the fp32 model")
-    if not ops & set(QUANTIZED_OPS):
-        raise GraphError(
-            f"{path} has no operator to quantize, only {', '.join(sorted(ops)[:5])}",
-            f"at least one of {', '.join(QUANTIZED_OPS)} is needed",
-        )
     opset = next((entry.version for entry in model.opset_import if entry.domain == ""), 0)
-    if opset < 13:
+    if opset < MIN_OPSET:
         raise GraphError(
-            f"{path} has opset {opset}", "per-channel weights need opset 13; export it again"
+            f"{path} has opset {opset}",
+            f"per-channel weights need opset {MIN_OPSET}; export it again",
         )
     image_input(model, path)
-
-
-def _quantized(fp32: Path, ranges: Ranges, target: Target) -> onnx.ModelProto:
-    logging.getLogger("onnxruntime.quantization").setLevel(logging.ERROR)
-    # not load_model_with_shape_infer: it leaves a file beside the input while it works
-    model = onnx.shape_inference.infer_shapes(load_graph(fp32))
-    add_infer_metadata(model)
-    quantizer = QDQQuantizer(
-        model,
-        per_channel=True,
-        reduce_range=False,
-        weight_qType=getattr(quantization.QuantType, target.weights).tensor_type,
-        activation_qType=getattr(quantization.QuantType, target.activations).tensor_type,
-        tensors_range=ranges.to_tensors_data(),
-        nodes_to_quantize=[],
-        nodes_to_exclude=[],
-        op_types_to_quantize=list(QUANTIZED_OPS),
-        extra_options={"WeightSymmetric": True, "ActivationSymmetric": False},
-    )
-    quantizer.quantize_model()
-    quantizer.model.topological_sort()  # the quantizer appends its nodes at the end
-    quantized: onnx.ModelProto = quantizer.model.model
-    return quantized
+    if not place(float_model(model), TARGETS["x86"], input_range=input_range).integer:
+        raise GraphError(
+            f"{path} has no operator to quantize, only {', '.join(sorted(ops)[:5])}",
+            "at least one Conv with constant weights is needed",
+        )

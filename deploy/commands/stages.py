@@ -9,7 +9,12 @@ from pathlib import Path
 
 from calib import ranges as calib_ranges
 from deploy.artifact import Artifact, find_artifact, list_artifacts, read_artifact
-from deploy.commands.images import calibration_crops, probe_for, probe_for_artifact
+from deploy.commands.images import (
+    calibration_crops,
+    pipeline_of,
+    probe_for,
+    probe_for_artifact,
+)
 from deploy.commands.progress import bar, clock, note
 from deploy.commands.show import Made
 from deploy.errors import UsageError
@@ -135,14 +140,16 @@ def quantize_model(
     force: bool,
 ) -> list[Made]:
     """Calibrate once and quantize for each target; prepares the graph first where needed."""
-    from deploy.quantize import quantize, require_quantizable
+    from deploy.quantize import input_range_of, quantize, require_quantizable
+    from deploy.recipe import Recipe
 
     wanted = [find_target(name) for name in targets]
     has_plain = source is None and bool(list_artifacts(build, ("plain",)))
     kinds = ("plain",) if has_plain else ("fp32",)
     given = _artifact(source, build, kinds, made_by="mofa-deploy export")
     graph = load_graph(given.path)
-    require_quantizable(graph, given.path)
+    input_range = input_range_of(pipeline_of(given))
+    require_quantizable(graph, given.path, input_range=input_range)
     probe = probe_for_artifact(build, given, held_out)
     height, width = image_input(graph, given.path).shape[-2:]
     # before any work: most bad folders show here
@@ -163,6 +170,7 @@ def quantize_model(
                     target,
                     build,
                     replace(probe, on_image=count),
+                    recipe=Recipe(method=ranges.method),
                     crops=chosen.record(),
                     min_psnr_vs_fp32_db=min_psnr_vs_fp32_db,
                     force=force,

@@ -18,10 +18,12 @@ from deploy.pipeline import RGB
 from deploy.placement import TARGETS
 from deploy.prepare import prepare
 from deploy.quantize import quantize
+from deploy.recipe import Recipe
 from deploy.spec import ModelSpec, network_image
 from deploy.zoo.nafnet import NAFNet
 
 SIDE_PX = 64
+RECIPE = Recipe(method="minmax")
 set_default_logger_severity(3)
 
 
@@ -77,7 +79,9 @@ def line(spec: ModelSpec, probe: Probe, tmp_path_factory: pytest.TempPathFactory
     calibration = tiles(degraded_pair("astronaut", 0)[0], (SIDE_PX, SIDE_PX))[:12]
     ranges = collect_ranges(fp32.path, calibration)
     int8 = [
-        quantize(fp32, ranges, TARGETS[name], folder, probe, crops={"crops": 12})[0]
+        quantize(
+            fp32, ranges, TARGETS[name], folder, probe, recipe=RECIPE, crops={"crops": 12}
+        )[0]
         for name in ("x86", "arm-cpu")
     ]
     return Line(spec, probe, calibration, plain, fp32, ranges, *int8)
