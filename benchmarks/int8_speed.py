@@ -79,13 +79,16 @@ def build(name: str, out: Path, crops: int, options: list[str]) -> dict[str, Pat
 
 def _line(export: Sequence[str], folder: Path, crops: int, options: list[str]) -> list[Path]:
     """Export, quantize and optimize for x86; give the plain, the fp32 and the optimized file."""
-    _run("export", *export, "--out", str(folder))
-    _run("quantize", "--target", "x86", "--crops", str(crops), "--out", str(folder), *options)
-    _run("optimize", "--target", "x86", "--out", str(folder))
+    run_command("export", *export, "--out", str(folder))
+    run_command(
+        "quantize", "--target", "x86", "--crops", str(crops), "--out", str(folder), *options
+    )
+    run_command("optimize", "--target", "x86", "--out", str(folder))
     return [list_artifacts(folder, (kind,))[0].path for kind in ("plain", "fp32", "int8-opt-x86")]
 
 
-def _run(*arguments: str) -> None:
+def run_command(*arguments: str) -> None:
+    """Run a mofa-deploy command; its errors end this program."""
     print("mofa-deploy", *arguments, file=sys.stderr, flush=True)
     subprocess.run(
         [sys.executable, "-c", COMMAND, *arguments, "--json"],
@@ -145,13 +148,13 @@ def main() -> int:
     parser.add_argument("--markdown", type=Path)
     options = parser.parse_args()
 
+    out = options.out.resolve()
     rows: list[dict[str, str]] = []
     problems: list[str] = []
     for name in options.names:
-        forms = build(name, options.out, options.crops, options.options.split())
+        forms = build(name, out, options.crops, options.options.split())
         times_ms = {
-            threads: measure(forms, options.out / name, options.launches, threads)
-            for threads in (2, 1)
+            threads: measure(forms, out / name, options.launches, threads) for threads in (2, 1)
         }
         gain = times_ms[1]["plain"].median() / times_ms[2]["plain"].median()
         if gain < NORMAL_THREAD_GAIN:
@@ -159,7 +162,7 @@ def main() -> int:
         problems += _missed(name, times_ms[2])
         rows += compare(name, times_ms)
         print(pd.DataFrame(rows[-len(forms) :]).to_string(index=False), file=sys.stderr, flush=True)
-    table = _markdown(pd.DataFrame(rows))
+    table = markdown(pd.DataFrame(rows))
     print(table)
     if options.markdown:
         options.markdown.write_text(table + "\n")
@@ -181,7 +184,8 @@ def _missed(name: str, blocks: pd.DataFrame) -> list[str]:
     ]
 
 
-def _markdown(table: pd.DataFrame) -> str:
+def markdown(table: pd.DataFrame) -> str:
+    """Give a table as markdown, and below it where it was measured."""
     lines = [table.columns, ["---"] * len(table.columns), *table.to_numpy().tolist()]
     text = "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
     versions = ", ".join(f"{one} {metadata.version(one)}" for one in ("onnx", "onnxruntime"))
