@@ -4,6 +4,7 @@ Written to stderr, so that `--json` on stdout stays clean; silent where stderr i
 but for one line when a long step is done.
 """
 
+import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ from rich.progress import (
 from rich.text import Text
 
 SAY_AFTER_S = 2.0
+DRAW_EVERY_S = 0.2  # drawing takes a millisecond or two from what is being done
 
 console = Console(stderr=True)
 
@@ -43,25 +45,57 @@ class RateColumn(ProgressColumn):
         return Text(f"{speed:.1f} {self.units}/s", style="progress.data.speed")
 
 
+class PeakMemoryColumn(ProgressColumn):
+    """The most memory that this process has had so far."""
+
+    def render(self, task: Task) -> Text:
+        """Give the peak, in GiB."""
+        return Text(f"peak {peak_memory_bytes() / 2**30:.1f} GiB", style="progress.filesize")
+
+
+def peak_memory_bytes() -> int:
+    """Give the most resident memory that this process has had so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # KiB but on macOS
+
+
 @contextmanager
-def bar(what: str, total: int, units: str) -> Iterator[Callable[[int], None]]:
-    """Lend a function that is told how many are done so far; `units` is their plural."""
-    columns = (
+def bar(
+    what: str, total: int, units: str, *, memory: bool = False
+) -> Iterator[Callable[[int], None]]:
+    """Lend a function that is told how many are done so far; `units` is their plural.
+
+    Args:
+        memory: show the process's peak, too.
+    """
+    columns: list[ProgressColumn] = [
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         RateColumn(units),
         TextColumn("left"),
         TimeRemainingColumn(),
-    )
+    ]
+    if memory:
+        columns.append(PeakMemoryColumn())
     began = time.monotonic()
     # drawn only when something is done: a drawing thread would share the cores that are measured
     with Progress(
         *columns, console=console, auto_refresh=False, disable=not console.is_terminal
     ) as progress:
         task = progress.add_task(what, total=total)
-        yield lambda done: progress.update(task, completed=done, refresh=True)
-    _say_done(f"{what}: {total} {units}", began)
+        drawn_s = 0.0
+
+        def count(done: int) -> None:
+            nonlocal drawn_s
+            now_s = time.monotonic()
+            draw = done == total or now_s - drawn_s > DRAW_EVERY_S
+            drawn_s = now_s if draw else drawn_s
+            progress.update(task, completed=done, refresh=draw)
+
+        yield count
+    peak = f", peak {peak_memory_bytes() / 2**30:.1f} GiB" if memory else ""
+    _say_done(f"{what}: {total} {units}", began, peak)
 
 
 @contextmanager
@@ -93,10 +127,10 @@ def clock(what: str) -> Iterator[Callable[[int, int], None]]:
     _say_done(what, began)
 
 
-def _say_done(what: str, began: float) -> None:
+def _say_done(what: str, began: float, more: str = "") -> None:
     elapsed_s = time.monotonic() - began
     if not console.is_terminal and elapsed_s > SAY_AFTER_S:
-        print(f"{what}: {elapsed_s:.0f} s", file=sys.stderr, flush=True)
+        print(f"{what}: {elapsed_s:.0f} s{more}", file=sys.stderr, flush=True)
 
 
 def note(text: str) -> None:
