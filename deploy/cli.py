@@ -186,6 +186,31 @@ def optimize(
     show_artifacts([made], json)
 
 
+@app.command(epilog="Example: mofa-deploy audit build/nafnet-tiny.int8-arm-cpu.onnx --strict")
+def audit(
+    source: Annotated[Path, typer.Argument(help="any .onnx or .ort file", metavar="FILE")],
+    target: Annotated[
+        str | None, typer.Option(help="hardware  [default: the file's own, or by its types]")
+    ] = None,
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="fail on float convolutions or too many Q and DQ left"),
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Say what runs in integers, and of each operator that does not, why.
+
+    With --strict, fails where a convolution between the first and the last is in float, or one of
+    those two unless on purpose, or more than 2 Q and DQ for each normalization plus 4 are left.
+    """
+    from deploy.commands.audit import audit_file, require_fused, show_audit
+
+    found = audit_file(source, target)
+    show_audit(found, json)
+    if strict:
+        require_fused(found)
+
+
 @app.command(epilog="Example: mofa-deploy bench --device host --launches 10")
 def bench(
     sources: Annotated[

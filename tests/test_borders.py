@@ -22,9 +22,13 @@ LEAVES = ("deploy.errors", "deploy.files")  # so that there is one way to fail a
 SHARED = (
     *LEAVES,
     "deploy.artifact",
+    "deploy.audit",
     "deploy.codes",
     "deploy.fidelity",
+    "deploy.findings",
+    "deploy.fusion",
     "deploy.inference",
+    "deploy.integer_ops",
     "deploy.onnx_file",
     "deploy.operators",
     "deploy.pipeline",

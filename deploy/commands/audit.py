@@ -1,0 +1,114 @@
+"""Say of a model file what runs in integers, what does not, and why."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from deploy.artifact import Artifact, read_artifact
+from deploy.audit import audit
+from deploy.commands.progress import clock
+from deploy.commands.show import console, print_json
+from deploy.errors import GraphError
+from deploy.findings import CONVERSIONS_AT_ENDS, CONVERSIONS_PER_NORM, Audit
+from deploy.fusion import REASONS
+from deploy.placement import find_target
+
+
+def audit_file(source: Path, target: str | None) -> Audit:
+    """Look at a file as `deploy.audit` does, for the target that it is made for or another.
+
+    What is in float on purpose is known from the sidecar, where there is one.
+
+    Raises:
+        UsageError: no such target.
+        ArtifactError, GraphError: no model there, or none that loads.
+    """
+    artifact = read_artifact(source)
+    name = target or artifact.target
+    chosen = None if name is None else find_target(name)
+    with clock(f"looking at {source.name}"):
+        return audit(source, target=chosen, kept=in_float_on_purpose(artifact))
+
+
+def in_float_on_purpose(artifact: Artifact) -> list[str]:
+    """Give the names of the nodes that a file's sidecar says are in float on purpose."""
+    nodes = artifact.params.get("in_float", {})
+    return list(nodes)
+
+
+def show_audit(found: Audit, as_json: bool) -> None:
+    """Print what was found."""
+    if as_json:
+        print_json(found.record())
+        return
+    out = console()
+    out.print(_headline(found), highlight=False, soft_wrap=True)
+    if found.form == "float":
+        out.print(_counts_line(found.in_float), highlight=False, soft_wrap=True)
+        return
+    out.print(_counts(found))
+    for line in _lines(found):
+        out.print(line, highlight=False, soft_wrap=True)
+    if found.unfused:
+        out.print("\n", _unfused(found))
+        for reason in dict.fromkeys(one.reason for one in found.unfused):
+            out.print(f"{reason}: {REASONS[reason]}", highlight=False, soft_wrap=True)
+    for violation in found.violations():
+        out.print(f"--strict fails: {violation}", highlight=False, soft_wrap=True)
+
+
+def require_fused(found: Audit) -> None:
+    """Raise GraphError if a quantized graph is not as well-made ones are."""
+    violations = found.violations()
+    if violations:
+        raise GraphError(f"{found.path}: {'; '.join(violations)}", "see the reasons above")
+
+
+def _headline(found: Audit) -> str:
+    if found.form == "float":
+        return f"{found.path}: a float graph, no operator is quantized and none has to fuse"
+    if found.form == "integer":
+        return f"{found.path}: as it was saved"
+    settings = ", ".join(f"{key}={value}" for key, value in found.session.items())
+    return f"{found.path}: as ONNX Runtime optimizes it for {found.target} ({settings})"
+
+
+def _counts(found: Audit) -> Table:
+    table = Table("operator", box=None)
+    for column in ("in integers", "in float"):
+        table.add_column(column, justify="right")
+    for name, (integer, in_float) in found.counts().items():
+        table.add_row(name, str(integer), str(in_float))
+    return table
+
+
+def _counts_line(counts: Mapping[str, Any]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.items())
+
+
+def _lines(found: Audit) -> list[str]:
+    bound = (
+        f"{CONVERSIONS_PER_NORM} for each of {found.norms} normalizations + {CONVERSIONS_AT_ENDS}"
+    )
+    if found.kept:
+        bound += f" + those of {len(found.kept)} operators wanted in float"
+    lines = [
+        f"left: {_counts_line(found.left)}",
+        f"Q and DQ: {found.conversions}, at most {found.most_conversions} expected ({bound})",
+    ]
+    if found.in_float:
+        lines.append(f"others in float: {_counts_line(found.in_float)}")
+    lines += [
+        f"{one.node}: {one.channels} {one.what}, kernels want multiples of {one.multiple}"
+        for one in found.odd_channels
+    ]
+    return lines
+
+
+def _unfused(found: Audit) -> Table:
+    table = Table("in float", "operator", "where", "reason", "detail", box=None)
+    for one in found.unfused:
+        table.add_row(one.node, one.operator, one.where, one.reason, one.detail)
+    return table
