@@ -9,6 +9,7 @@ calibrated on the same crops.
 """
 
 import argparse
+import re
 import sys
 from pathlib import Path
 
@@ -48,7 +49,10 @@ def psnr_by_iso(probe: Probe, images: dict[str, np.ndarray]) -> pd.Series:
 
 
 def _iso(name: str) -> int:
-    return int(name.split("iso")[1].split(".")[0].split("/")[0])
+    found = re.search(r"iso(\d+)", name)
+    if found is None:
+        raise SystemExit(f"{name} says no ISO")
+    return int(found[1])
 
 
 def main() -> int:
