@@ -68,18 +68,19 @@ def outlier_crops(
     Raises:
         ValueError: there are not as many crops as the statistics saw.
     """
-    images, of_image = np.unique([crop.image for crop in crops], return_inverse=True)
-    reach = -np.minimum(statistics.crop_least, 0), np.maximum(statistics.crop_greatest, 0)
     if len(crops) != statistics.count:
         raise ValueError(f"{len(crops)} crops for statistics of {statistics.count}")
+    images, of_image = np.unique([crop.image for crop in crops], return_inverse=True)
     if len(images) < 2:
         return pd.DataFrame(columns=list(OUTLIER_COLUMNS))
+    reach = -np.minimum(statistics.crop_least, 0), np.maximum(statistics.crop_greatest, 0)
     others = [_most_of_others(side, of_image, len(images)) for side in reach]
     names = list(statistics.tensors)
     width = reach[0].max(axis=0) + reach[1].max(axis=0)
     without = others[0] + others[1]
     ratio = np.ones_like(without)
-    np.divide(width, without, out=ratio, where=width > without)  # infinite where nothing is left
+    with np.errstate(divide="ignore"):  # infinite where nothing is left
+        np.divide(width, without, out=ratio, where=width > without)
     rows = []
     for place in np.flatnonzero((ratio >= widening).any(axis=0)):
         image = int(ratio[:, place].argmax())

@@ -242,8 +242,7 @@ def _from_arrays(arrays: Mapping[str, np.ndarray]) -> Statistics:
     origin = record["origin"]
     origin = Origin(**{**origin, "sampling": Sampling(**origin["sampling"])})
     names, channels = record["tensors"], arrays["channels"]
-    at = np.cumsum(channels)[:-1]
-    limits = [np.split(arrays[f"channel_{end}"], at) for end in ("least", "greatest")]
+    limits = [_split(arrays[f"channel_{end}"], channels.tolist()) for end in ("least", "greatest")]
     histograms = _histograms(arrays["range"], arrays["counts"], origin.bins)
     tensors = {
         name: TensorStatistics(least, greatest, histogram)
@@ -251,7 +250,7 @@ def _from_arrays(arrays: Mapping[str, np.ndarray]) -> Statistics:
     }
     least, greatest, image = (arrays[f"crop_{what}"] for what in ("least", "greatest", "input"))
     if not (least.shape == greatest.shape == (len(image), len(names)) and image.shape[1:] == (3,)):
-        raise ValueError("rows of crops that do not fit")
+        raise ValueError("rows of crops that do not fit the tensors")
     return Statistics(tensors, least, greatest, image, origin)
 
 
@@ -259,7 +258,13 @@ def _histograms(ranges: np.ndarray, counts: np.ndarray, bins: int) -> list[Histo
     """Give the histograms of their ranges, which say where each one's counts begin and end."""
     empty = empty_histogram(bins)
     histograms = [empty.widened(*ends) for ends in ranges.tolist()]
-    parts = np.split(counts, np.cumsum([len(one.counts) for one in histograms])[:-1])
+    parts = _split(counts, [len(one.counts) for one in histograms])
     for histogram, part in zip(histograms, parts, strict=True):
-        histogram.counts[:] = part  # raises ValueError where the lengths differ
+        histogram.counts[:] = part
     return histograms
+
+
+def _split(joined: np.ndarray, lengths: list[int]) -> list[np.ndarray]:
+    if sum(lengths) != len(joined):
+        raise ValueError("arrays that do not fit each other")
+    return np.split(joined, np.cumsum(lengths)[:-1])

@@ -18,6 +18,7 @@ METHODS = ("minmax", "mse", "entropy", "percentile-99.99")  # and any other perc
 
 LEVELS = 256
 _THINNEST = 2.0**-10  # part of a bin
+_NEVER_RARER = 1e-4  # values a bin; as MXNet and ONNX Runtime smooth the distributions
 
 Range = tuple[float, float]
 
@@ -181,7 +182,9 @@ def entropy_range(tensor: TensorStatistics) -> Range:
         N * KL(P, Q) = sum_b P_b log P_b - N log N - sum_g P_g log(M_g / n_g) + N log(sum_g M_g).
 
     All terms are differences of running sums over bins, so that a range costs 256 look-ups. A range
-    spans at least 256 bins, where each level has one and loses nothing but what it clips.
+    spans at least 256 bins, where each level has one and loses nothing but what it clips. An
+    outermost level may hold clipped values and no others: Q is never taken as less than 0.0001
+    values a bin, or no range could end in a gap.
 
     Source: S. Migacz, "8-bit Inference with TensorRT", GTC 2017, for symmetric ranges and 128
     levels; here for both ends. Its sums leave clipped values out of Q, and so do these: otherwise
@@ -245,11 +248,10 @@ class _Divergence:
             own += _times_log(counted + outside) - _times_log(counted)
             bins[rows, level] += (counted == 0) & (outside > 0)
             clipped[rows, level] += outside
-        kept = np.log(np.maximum(mass, 1) / np.maximum(bins, 1))
-        lost = np.where((mass == 0) & (clipped > 0), np.inf, -clipped * kept)
-        total = self._total
-        inside = np.log(np.maximum(mass.sum(axis=1), 1))
-        return own - total * np.log(total) + lost.sum(axis=1) + total * inside
+        known = np.log(np.maximum(mass / np.maximum(bins, 1), _NEVER_RARER))
+        inside, total = mass.sum(axis=1), self._total
+        lost = total * (np.log(np.maximum(inside, 1)) - np.log(total))
+        return np.where(inside > 0, own - (clipped * known).sum(axis=1) + lost, np.inf)
 
     def _level_bounds(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
         """Give the bins where levels begin, each bin being of the level nearest its middle."""
