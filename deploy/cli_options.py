@@ -26,7 +26,14 @@ Shape = Annotated[
 Local = Annotated[
     bool,
     typer.Option(
-        "--local", help="TLC: global average pools see what they saw in 256 px training crops"
+        "--local", help="TLC: global average pools see as much of an image as in training"
+    ),
+]
+LocalTrainPx = Annotated[
+    int | None,
+    typer.Option(
+        help="with --local: side of the training crops, as the network sees them  [default: 256]",
+        metavar="PX",
     ),
 ]
 NoLayerNorm = Annotated[

@@ -10,6 +10,8 @@ from deploy.pipeline import RGB, Pipeline
 if TYPE_CHECKING:
     from torch import nn
 
+TRAIN_PX = 256  # the crops of the papers
+
 # what is asked of a network by option; done after its checkpoint is loaded, in deploy/zoo/convert
 Conversion = Literal["local", "no-layernorm"]
 
@@ -50,6 +52,7 @@ class ModelSpec:
         licence: of the checkpoint, or of the code when there is none.
         pipeline: what images go through before the network and behind it.
         conversions: done in this order after the checkpoint is loaded; the name says them too.
+        train_px: side of the training crops as the network sees them, which TLC goes by.
     """
 
     name: str
@@ -61,6 +64,7 @@ class ModelSpec:
     licence: str
     pipeline: Pipeline = RGB
     conversions: tuple[Conversion, ...] = ()
+    train_px: int = TRAIN_PX
 
     @property
     def trained(self) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ def is_demo(model: str, weights_sha256: str | None) -> bool:
     A network with TLC counts: its weights are the same, and its larger images are what TLC is for.
     One without its normalization never does, whatever its weights: see `ModelSpec.trained`.
     """
-    name = model.removesuffix("-local")
+    name = re.sub(r"-local(-\d+px)?$", "", model)
     if name not in MODELS or weights_sha256 is None:
         return False
     shipped = find_model(name).checkpoint

@@ -23,7 +23,7 @@ from deploy.files import file_sha256
 from deploy.onnx_file import external_files, image_input, load_graph
 from deploy.pipeline import RGB, Pipeline, read_pipeline
 from deploy.placement import TARGETS, Target, find_target
-from deploy.spec import ModelSpec, network_image
+from deploy.spec import TRAIN_PX, ModelSpec, network_image
 
 
 def model_spec(
@@ -33,18 +33,25 @@ def model_spec(
     *,
     pipeline: Path | None = None,
     local: bool = False,
+    local_train_px: int | None = None,
     no_layernorm: bool = False,
 ) -> ModelSpec:
     """Give the spec of a registered name or of `package.module:factory`, converted as asked.
 
     Args:
         pipeline: JSON file of another pipeline than the network's own, which is RGB for a user's.
-    """
-    from deploy.zoo.registry import converted
+        local_train_px: side of the training crops that TLC goes by, 256 if None.
 
+    Raises:
+        UsageError: no such network; a training size without `local`, or another than it has.
+    """
+    from deploy.zoo.registry import converted, made_local
+
+    if local_train_px is not None and not local:
+        raise UsageError(f"--local-train-px {local_train_px} without --local", "pass both, or none")
     spec = _plain_spec(name, checkpoint, shape, read_pipeline(pipeline) if pipeline else None)
     if local:
-        spec = converted(spec, "local")
+        spec = made_local(spec, TRAIN_PX if local_train_px is None else local_train_px)
     if no_layernorm:
         spec = converted(spec, "no-layernorm")
     return spec
@@ -87,7 +94,7 @@ def export_model(
 ) -> Made:
     """Export a network; see `deploy.export`."""
     from deploy.export import export
-    from deploy.zoo.convert import sees_whole_image
+    from deploy.zoo.convert import sees_whole_image, window_px
 
     if pad and dynamic:
         raise UsageError(
@@ -111,7 +118,10 @@ def export_model(
         made = export(spec, build, probe, dynamic=dynamic, pad=pad, force=force)
     if sees_whole_image(spec):
         side = "x".join(map(str, spec.inputs[0].shape[-2:]))
-        note(f"TLC changes nothing at {side}: its windows cover the image; --shape makes it larger")
+        note(
+            f"TLC changes nothing at {side}: its windows of {window_px(spec)} px cover the image; "
+            "--shape makes it larger"
+        )
     return made
 
 

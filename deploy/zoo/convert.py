@@ -6,16 +6,12 @@ from torch import nn
 
 from deploy.errors import MofaError, UsageError
 from deploy.spec import Conversion, ModelSpec
-from deploy.zoo.local_converter import (
-    BASE_PER_TRAIN,
-    TRAIN_SHAPE,
-    LocalAvgPool2d,
-    local_converter,
-)
+from deploy.zoo.local_converter import BASE_PER_TRAIN, LocalAvgPool2d, local_converter
 from deploy.zoo.without_layernorm import without_layernorm
 
-TRAIN_SIDE_PX = TRAIN_SHAPE[-1]
-WINDOW_PX = int(BASE_PER_TRAIN * TRAIN_SIDE_PX)
+# At multiples of this, windows are whole pixels in features up to 32 times coarser than the image;
+# at other training sizes they are rounded down, to less than 1.5 times that size.
+EXACT_PX = 64
 
 
 def convert(network: nn.Module, spec: ModelSpec) -> nn.Module:
@@ -29,15 +25,23 @@ def convert(network: nn.Module, spec: ModelSpec) -> nn.Module:
     return network
 
 
+def window_px(spec: ModelSpec) -> int:
+    """Give the side of TLC's windows in pixels of the image."""
+    return int(BASE_PER_TRAIN * spec.train_px)
+
+
 def sees_whole_image(spec: ModelSpec) -> bool:
     """Tell whether TLC changes nothing at this input size: the windows cover the whole image.
 
     That is no error. It is what the converter's paper defines (a window as large as the features
     is the global mean), it holds at the size that networks are trained at, and the thesis measured
-    its phones there. What would be wrong is a window below the training size, in which a pool
-    would see less than it was trained on at every size; `local_converter` refuses that.
+    its phones there. What would be wrong at every size is a window below the training size, in
+    which a pool would see less than it was trained on, and a training size below what the network
+    makes one pixel of, whose windows are no means; `local_converter` refuses both.
     """
-    return "local" in spec.conversions and max(spec.inputs[0].shape[-2:]) <= WINDOW_PX
+    exact = spec.train_px % EXACT_PX == 0
+    covered_px = window_px(spec) if exact else spec.train_px
+    return "local" in spec.conversions and max(spec.inputs[0].shape[-2:]) <= covered_px
 
 
 def require_fixed_size(spec: ModelSpec) -> None:
@@ -59,7 +63,7 @@ def require_fixed_size(spec: ModelSpec) -> None:
 
 
 def _to_local(network: nn.Module, spec: ModelSpec) -> nn.Module:
-    train_shape = (1, spec.inputs[0].shape[1], TRAIN_SIDE_PX, TRAIN_SIDE_PX)
+    train_shape = (1, spec.inputs[0].shape[1], spec.train_px, spec.train_px)
     try:
         local = local_converter(network, train_shape)
     except MofaError:
@@ -69,7 +73,7 @@ def _to_local(network: nn.Module, spec: ModelSpec) -> nn.Module:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UsageError(
             f"{spec.name} cannot be run at {size}, the training size of TLC ({reason})",
-            "leave --local out",
+            "pass --local-train-px with the side of its training crops, or leave --local out",
         ) from error
     if not any(isinstance(module, LocalAvgPool2d) for module in local.modules()):
         raise UsageError(

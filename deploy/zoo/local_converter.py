@@ -14,11 +14,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from deploy.errors import UsageError
+from deploy.spec import TRAIN_PX
 from deploy.zoo.conversion import Net, exchange
 from deploy.zoo.trace import trace_calls
 
-TRAIN_SHAPE = (1, 3, 256, 256)
+TRAIN_SHAPE = (1, 3, TRAIN_PX, TRAIN_PX)
 BASE_PER_TRAIN = 1.5
+CHOOSE_TRAIN_SIZE = "give the side of the crops that the network was trained on"
 REDUCTIONS = (5, 4, 3, 2, 1)  # of the fast form, best first
 
 
@@ -101,15 +103,18 @@ def local_converter(
         fast: the public code's faster form, which is another function.
 
     Raises:
+        UsageError: the training crop has no pixels, or so few that a pool sees only one and its
+            window would be no mean.
         UsageError: base_size_px is below the training crop, so that a pool would see less than
             it was trained on.
     """
     train_px = train_shape[-2:]
+    if min(train_px) < 1:
+        raise UsageError(f"TLC training size {_size(train_px)} has no pixels", CHOOSE_TRAIN_SIZE)
     base_px = base_size_px or tuple(int(BASE_PER_TRAIN * side) for side in train_px)
     if base_px[0] < train_px[0] or base_px[1] < train_px[1]:
         raise UsageError(
-            f"TLC base size {base_px[0]}x{base_px[1]} below the training size "
-            f"{train_px[0]}x{train_px[1]}",
+            f"TLC base size {_size(base_px)} below the training size {_size(train_px)}",
             "choose at least the training size, or leave it out for 1.5 times that",
         )
     kind = FastLocalAvgPool2d if fast else LocalAvgPool2d
@@ -117,7 +122,14 @@ def local_converter(
         name: kind(_window(seen_px, train_px, base_px))
         for name, seen_px in _global_pool_inputs(model, train_shape).items()
     }
+    single = [name for name, pool in pools.items() if pool.window.kernel == (1, 1)]
+    if single:
+        _require_more_pixels(model, single, train_shape)
     return exchange(model, pools)
+
+
+def _size(sides_px: tuple[int, ...]) -> str:
+    return "x".join(map(str, sides_px))
 
 
 def _window(
@@ -143,6 +155,22 @@ def _global_pool_inputs(
         for call in trace_calls(model, [train_shape])
         if isinstance(call.module, nn.AdaptiveAvgPool2d) and call.module.output_size in (1, (1, 1))
     }
+
+
+def _require_more_pixels(
+    model: nn.Module, single: list[str], train_shape: tuple[int, int, int, int]
+) -> None:
+    """Refuse a training size at which these pools see one pixel, unless they do at any size."""
+    train_px = train_shape[-2:]
+    larger_px = (max(side, TRAIN_PX) for side in train_px)
+    seen_px = _global_pool_inputs(model, (*train_shape[:2], *larger_px))
+    for name in single:
+        if seen_px[name] != (1, 1):
+            raise UsageError(
+                f"TLC training size {_size(train_px)} gives the pool {name} a kernel of 1x1, which "
+                "is no mean",
+                CHOOSE_TRAIN_SIZE,
+            )
 
 
 def _box_mean(x: Tensor, window: int, dim: int) -> Tensor:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from deploy.errors import UsageError
 from deploy.files import file_sha256
 from deploy.pipeline import PMRID_RAW, RGB, Pipeline
-from deploy.spec import Conversion, ModelSpec, TensorSpec, network_image
+from deploy.spec import TRAIN_PX, Conversion, ModelSpec, TensorSpec, network_image
 
 if TYPE_CHECKING:
     from torch import nn
@@ -92,6 +92,28 @@ def _separable(part: Literal["high", "low", "all"]) -> "nn.Module":
 
 
 _CONVERTED: dict[Conversion, str] = {"local": "TLC", "no-layernorm": "LayerNorm removed"}
+
+
+def made_local(spec: ModelSpec, train_px: int = TRAIN_PX) -> ModelSpec:
+    """Give the spec with TLC for training crops of this side; its name says the side if not 256.
+
+    Raises:
+        UsageError: it is local already, for crops of another side.
+    """
+    local = converted(spec, "local")
+    if train_px == local.train_px:
+        return local
+    if local is spec:
+        raise UsageError(
+            f"{spec.name} is local for training crops of {spec.train_px} px, not {train_px}",
+            "name the network without -local, and pass --local with --local-train-px",
+        )
+    return replace(
+        local,
+        name=f"{local.name}-{train_px}px",
+        source=f"{local.source} for training crops of {train_px} px",
+        train_px=train_px,
+    )
 
 
 def converted(spec: ModelSpec, conversion: Conversion) -> ModelSpec:

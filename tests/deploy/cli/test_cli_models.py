@@ -185,6 +185,7 @@ def test_a_plot_that_cannot_be_written_is_refused(tmp_path):
     [
         ("nafnet-tiny", True),
         ("nafnet-tiny-local", True),
+        ("nafnet-tiny-local-128px", True),
         ("nafnet-tiny-no-layernorm", False),
         ("nafnet-tiny-local-no-layernorm", False),
         ("nafnet-mofa-local", False),
@@ -224,7 +225,18 @@ def test_a_network_without_its_normalization_is_named_recorded_and_never_judged(
 def test_tlc_says_where_it_changes_nothing(out, judged):
     said = mofa("export", "--local", "--shape", "1,3,64,64", "--out", out, *judged)
     assert said.code == 0
-    assert "TLC changes nothing at 64x64" in said.err
+    assert "TLC changes nothing at 64x64: its windows of 384 px cover the image" in said.err
+
+
+@pytest.mark.slow
+def test_tlc_goes_by_the_training_size_that_is_given(out, judged):
+    shape = ("--shape", "1,3,64,64", "--out", out, *judged)
+    said = mofa("export", "--local", "--local-train-px", 32, *shape, "--json")
+    assert "TLC changes nothing" not in said.err
+    (artifact,) = said.json()
+    assert artifact["model"] == "nafnet-tiny-local-32px"
+    (plain,) = mofa("export", *shape, "--json").json()
+    assert artifact["fidelity"]["psnr_db"] != plain["fidelity"]["psnr_db"]
 
 
 @pytest.mark.parametrize(
@@ -232,6 +244,13 @@ def test_tlc_says_where_it_changes_nothing(out, judged):
     [
         (("--model", "pmrid", "--local"), "pmrid-local has no global average pool"),
         (("--model", "pmrid", "--no-layernorm"), "Pmrid has no LayerNorm2d"),
+        (("--local", "--local-train-px", 0), "TLC training size 0x0 has no pixels: give the side"),
+        (("--local", "--local-train-px", 8), "size 8x8 gives the pool middle_blks.0.sca.0 a kern"),
+        (("--local-train-px", 128), "--local-train-px 128 without --local"),
+        (
+            ("--model", "nafnet-16-9-local", "--local", "--local-train-px", 128),
+            "nafnet-16-9-local is local for training crops of 256 px",
+        ),
         (("--local", "--dynamic"), "nafnet-tiny-local with open height and width"),
         (("--model", "nafnet-16-9-local", "--dynamic"), "open height and width"),
     ],

@@ -12,7 +12,8 @@ from deploy.spec import ModelSpec, TensorSpec
 from deploy.zoo.convert import convert, require_fixed_size, sees_whole_image
 from deploy.zoo.local_converter import LocalAvgPool2d
 from deploy.zoo.nafnet import LayerNorm2d, NAFNet
-from deploy.zoo.registry import converted, find_model
+from deploy.zoo.registry import converted, find_model, made_local
+from deploy.zoo.trace import trace_calls
 
 
 class Pooled(nn.Module):
@@ -91,8 +92,17 @@ def test_network_without_normalization_does_not_lose_it() -> None:
 def test_users_network_that_cannot_run_at_the_training_size_is_named() -> None:
     spec = converted(users_spec(OneSize, (1, 3, 64, 64)), "local")
 
-    with pytest.raises(UsageError, match="own-local cannot be run at 1x3x256x256"):
+    with pytest.raises(UsageError, match=r"cannot be run at 1x3x256x256.*pass --local-train-px"):
         convert(spec.factory(), spec)
+
+
+def test_users_network_that_takes_one_size_becomes_local_at_that_training_size() -> None:
+    spec = made_local(users_spec(OneSize, (1, 3, 64, 64)), 64)
+
+    (pool,) = convert(spec.factory(), spec).children()
+
+    assert isinstance(pool, LocalAvgPool2d)
+    assert pool.window.kernel == (96, 96)
 
 
 @pytest.mark.parametrize(
@@ -123,6 +133,31 @@ def test_local_network_is_the_global_one_exactly_where_windows_see_the_whole_ima
         alike = torch.equal(network(image), convert(network, spec)(image))
 
     assert alike == sees_whole_image(spec)
+
+
+@pytest.mark.parametrize(
+    ("train_px", "side", "whole"),
+    [(128, 192, True), (128, 200, False), (48, 48, True), (48, 72, False)],
+)
+def test_windows_follow_the_training_size(
+    tiny: ModelSpec, train_px: int, side: int, whole: bool
+) -> None:
+    assert sees_whole_image(of_side(made_local(tiny, train_px), side, side)) == whole
+
+
+@pytest.mark.parametrize("train_px", [48, 50, 64])
+@pytest.mark.parametrize("side", [48, 64, 72, 96, 104])
+def test_image_that_is_said_to_be_seen_whole_is(train_px: int, side: int) -> None:
+    deep = users_spec(partial(NAFNet, 2, (1, 1, 1, 1), 1, (1, 1, 1, 1)), (1, 3, side, side))
+    spec = made_local(deep, train_px)
+    seen = {
+        call.layer: call.output_shape[-2:]
+        for call in trace_calls(convert(spec.factory(), spec), [spec.inputs[0].shape])
+        if isinstance(call.module, LocalAvgPool2d)
+    }
+
+    if sees_whole_image(spec):
+        assert set(seen.values()) == {(1, 1)}
 
 
 def test_network_without_tlc_is_not_said_to_see_the_whole_image(tiny: ModelSpec) -> None:

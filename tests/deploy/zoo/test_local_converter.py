@@ -167,6 +167,35 @@ def test_window_below_the_training_size_is_refused() -> None:
         local_converter(nafnet_tiny(), base_size_px=(384, 128))
 
 
+@pytest.mark.parametrize("side", [0, -256])
+def test_training_size_without_pixels_is_refused(side: int) -> None:
+    with pytest.raises(UsageError, match=f"TLC training size 256x{side} has no pixels: give the"):
+        local_converter(nafnet_tiny(), (1, 3, 256, side))
+
+
+def test_training_size_that_leaves_a_pool_one_pixel_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"size 8x8 gives the pool middle_blks.*kernel of 1x1"):
+        local_converter(nafnet_tiny(), (1, 3, 8, 8))
+
+
+def test_training_size_that_leaves_every_pool_two_pixels_is_taken() -> None:
+    kernels = [
+        module.window.kernel
+        for module in local_converter(nafnet_tiny(), (1, 3, 16, 16)).modules()
+        if isinstance(module, LocalAvgPool2d)
+    ]
+
+    assert min(kernels) == (3, 3)
+
+
+def test_pool_that_sees_one_pixel_at_any_size_is_no_reason_to_refuse() -> None:
+    twice = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.AdaptiveAvgPool2d(1))
+
+    local = local_converter(twice, (1, 3, 256, 256))
+
+    assert local(torch.rand(1, 3, 64, 64)).shape == (1, 3, 1, 1)
+
+
 def run_exported(network: nn.Module, x: Tensor, path: Path) -> np.ndarray:
     torch.onnx.export(network.eval(), (x,), path, dynamo=True, verbose=False)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])

@@ -6,7 +6,7 @@ from torch import nn
 
 from deploy.errors import UsageError
 from deploy.zoo.papers import TABLES
-from deploy.zoo.registry import MODELS, converted, find_model, user_model
+from deploy.zoo.registry import MODELS, converted, find_model, made_local, user_model
 from deploy.zoo.skeleton import checkpoint_shapes, skeleton
 
 # what has to be there: the papers' rows by their names
@@ -96,6 +96,23 @@ def test_name_and_source_say_the_conversions():
 def test_a_conversion_is_not_done_twice():
     local = find_model("nafnet-16-9-local")
     assert converted(local, "local") is local
+
+
+def test_local_form_for_other_crops_says_their_side():
+    local = made_local(find_model("nafnet-tiny"), 128)
+    assert local.name == "nafnet-tiny-local-128px"
+    assert local.source.endswith("; TLC for training crops of 128 px")
+    assert made_local(local, 128) is local
+
+
+def test_local_form_for_the_papers_crops_is_the_named_one():
+    assert made_local(find_model("nafnet-16-9"), 256) == find_model("nafnet-16-9-local")
+
+
+def test_a_local_network_does_not_change_its_crops():
+    local = find_model("nafnet-16-9-local")
+    with pytest.raises(UsageError, match=r"local for training crops of 256 px, not 128: name"):
+        made_local(local, 128)
 
 
 def test_a_misspelt_name_gets_the_nearest_one():
