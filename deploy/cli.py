@@ -74,12 +74,15 @@ def models(
         Path | None,
         typer.Option(help="draw where the MACs of NAME are, as .svg", metavar="FILE.svg"),
     ] = None,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="list where the MACs of NAME are, layer by layer")
+    ] = False,
     json: Json = False,
 ) -> None:
     """List the networks that have a name; or count one, or a table; or identify a checkpoint."""
     from deploy.commands.models import show_models
 
-    show_models(name, table, identify, shape=_shape(shape), plot=plot, as_json=json)
+    show_models(name, table, identify, shape=_shape(shape), plot=plot, layers=layers, as_json=json)
 
 
 @app.command(epilog="Example: mofa-deploy devices")

@@ -1,14 +1,15 @@
-"""The MOFA paper's Figure 4 for any U-Net-like network, as an SVG file."""
+"""The MOFA paper's Figure 4 for any U-Net-like network, by stage and by layer, as an SVG file."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import matplotlib
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from deploy.commands.model_counts import roles
+from deploy.commands.model_layers import roles
 from deploy.errors import OutputError, UsageError
 from deploy.files import unfinished
 
@@ -29,7 +30,10 @@ STYLE: dict[Any, Any] = {
 
 
 def plot_stages(described: Mapping[str, Any], path: Path) -> None:
-    """Draw each stage's share of the MACs as a bar, coloured by what the roadmap takes it for.
+    """Draw where the MACs are, coloured by what the roadmap takes each layer for.
+
+    Each stage is a bar of its layers in the order in which they run, so that hundreds can be read:
+    on the left with every convolution taken as a vanilla one, on the right as they are.
 
     Args:
         described: as `describe_model` gives it.
@@ -52,21 +56,37 @@ def plot_stages(described: Mapping[str, Any], path: Path) -> None:
 
 
 def _draw(described: Mapping[str, Any]) -> Figure:
-    stages = described["stages"]
-    figure = Figure(figsize=(5.6, 1.2 + 0.3 * len(stages)), layout="constrained")
-    axes = figure.add_subplot()
-    kinds = [", ".join(roles(stage)) or "neither" for stage in stages]
-    bars = axes.barh(
-        [stage["name"] for stage in stages],
-        [100 * stage["share"] for stage in stages],
-        color=[COLOURS[kind] for kind in kinds],
-    )
-    axes.bar_label(bars, fmt="%.1f", padding=3)
-    axes.invert_yaxis()  # the first on top
-    axes.margins(x=0.12)
-    axes.set_title(described["model"])
-    axes.set_xlabel("share of the MACs (%), every convolution taken as vanilla")
+    figure = Figure(figsize=(9.6, 1.2 + 0.3 * len(described["stages"])), layout="constrained")
+    vanilla, true = figure.subplots(1, 2, sharey=True)
+    _draw_shares(vanilla, described, "vanilla_macs")
+    vanilla.set_xlabel("share of the MACs (%), every convolution taken as vanilla")
+    _draw_shares(true, described, "macs")
+    true.set_xlabel("share of the true MACs (%)")
+    vanilla.invert_yaxis()  # the first on top
+    figure.suptitle(described["model"])
+    kinds = {_kind(layer) for layer in described["layers"]}
     used = [kind for kind in COLOURS if kind in kinds]
     patches = [Patch(color=COLOURS[kind], label=kind) for kind in used]
     figure.legend(handles=patches, loc="outside lower center", ncols=len(used), frameon=False)
     return figure
+
+
+def _draw_shares(axes: Axes, described: Mapping[str, Any], count: str) -> None:
+    """Draw the layers of each stage end to end, and how much they are together."""
+    total = sum(layer[count] for layer in described["layers"])
+    ends = {stage["name"]: 0.0 for stage in described["stages"]}
+    axes.barh(list(ends), 0)  # a stage without any keeps its place
+    for layer in described["layers"]:
+        if layer["stage"] is None or not layer[count]:
+            continue
+        share = 100 * layer[count] / total
+        left, ends[layer["stage"]] = ends[layer["stage"]], ends[layer["stage"]] + share
+        colour = COLOURS[_kind(layer)]
+        axes.barh(layer["stage"], share, left=left, color=colour, edgecolor="white", linewidth=0.3)
+    bars = axes.barh(list(ends), list(ends.values()), color="none")
+    axes.bar_label(bars, fmt="%.1f", padding=3)
+    axes.margins(x=0.12)
+
+
+def _kind(layer: Mapping[str, Any]) -> str:
+    return ", ".join(roles(layer)) or "neither"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from deploy.commands.model_layers import describe_layers, roles, show_layers
 from deploy.commands.show import DASH, console, print_json
 from deploy.errors import MofaError, UsageError
 from deploy.spec import ModelSpec
@@ -16,16 +17,19 @@ from deploy.zoo.papers import PaperRow, find_table, rows_of
 if TYPE_CHECKING:
     from torch import nn
 
+    from deploy.zoo.complexity import Complexity
+
 
 def describe_model(name: str, shape: tuple[int, ...] | None = None) -> dict[str, Any]:
-    """Give what one network costs: both counts, the papers' figures, and its stages.
+    """Give what one network costs: both counts, the papers' figures, its stages and layers.
 
     Args:
         name: registered, or `package.module:factory`.
         shape: (N, C, H, W) to count at; None: the network's own.
 
     Returns:
-        `stages` is None, and `no_stages` says why, where the network is not U-Net-like.
+        `stages` is None, and `no_stages` says why, where the network is not U-Net-like;
+        `no_roadmap` says what keeps the roadmap from it, so that no layer is `middle` or `cheap`.
 
     Raises:
         UsageError: no such network, or it does not take this shape.
@@ -35,7 +39,7 @@ def describe_model(name: str, shape: tuple[int, ...] | None = None) -> dict[str,
     spec = model_spec(name, None, shape)
     registered = ":" not in name  # a user's network may bear the name of a paper's
     network = _network(spec, registered)
-    counts = count(network, spec)
+    counted = _measure(network, spec)
     stages, no_stages = None, None
     try:
         stages = _stages(network, spec)
@@ -47,10 +51,11 @@ def describe_model(name: str, shape: tuple[int, ...] | None = None) -> dict[str,
         "weights": spec.checkpoint.name if spec.checkpoint else None,
         "licence": spec.licence,
         "source": spec.source,
-        **counts,
+        **_totals(counted),
         "papers": [_printed(*row) for row in rows_of(spec.name)] if registered else [],
         "stages": stages,
         "no_stages": no_stages,
+        **describe_layers(network, spec, counted, stages or ()),
     }
 
 
@@ -60,10 +65,14 @@ def count(network: "nn.Module", spec: ModelSpec) -> dict[str, int]:
     Raises:
         UsageError: the network does not take the spec's input.
     """
+    return _totals(_measure(network, spec))
+
+
+def _measure(network: "nn.Module", spec: ModelSpec) -> "Complexity":
     from deploy.zoo.complexity import measure_complexity
 
     try:
-        counted = measure_complexity(network, [spec.inputs[0].shape])
+        return measure_complexity(network, [spec.inputs[0].shape])
     except MofaError:
         raise
     except Exception as error:  # a user's network may raise anything
@@ -72,6 +81,9 @@ def count(network: "nn.Module", spec: ModelSpec) -> dict[str, int]:
             f"{spec.name} cannot be run on {_size(spec)} ({reason})",
             "pass --shape with what it takes",
         ) from error
+
+
+def _totals(counted: "Complexity") -> dict[str, int]:
     return {
         "parameters": counted.params,
         "parameters_as_paper": counted.thop_params,
@@ -126,8 +138,8 @@ def paper_results(table: str, row: PaperRow) -> dict[str, float | None]:
     return dict(zip(columns, results, strict=True))
 
 
-def show_model(described: Mapping[str, Any], as_json: bool) -> None:
-    """Print one network's counts beside the papers', and its stages."""
+def show_model(described: Mapping[str, Any], as_json: bool, *, layers: bool = False) -> None:
+    """Print one network's counts beside the papers', its stages, and its layers if asked for."""
     if as_json:
         print_json(described)
         return
@@ -142,10 +154,14 @@ def show_model(described: Mapping[str, Any], as_json: bool) -> None:
             say.print(f"{printed[which]} does not reproduce: {reason}", highlight=False)
     if described["stages"] is None:
         say.print(f"\nno stages: {described['no_stages']}", highlight=False, soft_wrap=True)
-        return
-    say.print()
-    say.print(_stages_table(described))
-    say.print("vanilla MACs: if every convolution were a vanilla one, as in the paper's Figure 4")
+    else:
+        say.print()
+        say.print(_stages_table(described))
+        say.print(
+            "vanilla MACs: if every convolution were a vanilla one, as in the paper's Figure 4"
+        )
+    if layers:
+        show_layers(described)
 
 
 def _counts_table(described: Mapping[str, Any]) -> Table:
@@ -181,8 +197,3 @@ def _stages_table(described: Mapping[str, Any]) -> Table:
             ", ".join(roles(stage)),
         )
     return table
-
-
-def roles(stage: Mapping[str, Any]) -> list[str]:
-    """Give what the roadmap would take a stage for."""
-    return [role for role in ("middle", "cheap") if stage[role]]

@@ -17,6 +17,7 @@ def show_models(
     *,
     shape: tuple[int, ...] | None,
     plot: Path | None,
+    layers: bool,
     as_json: bool,
 ) -> None:
     """Print what was asked for: a network, a table, a checkpoint's network, or all names.
@@ -28,11 +29,11 @@ def show_models(
     given = [option for option, value in wanted.items() if value is not None]
     if len(given) > 1:
         raise UsageError(f"{' and '.join(given)} at once", "ask for one of them")
-    for option, value in {"--plot": plot, "--shape": shape}.items():
-        if value is not None and name is None:
+    for option, value in {"--plot": plot, "--shape": shape, "--layers": layers}.items():
+        if value and name is None:
             raise UsageError(f"{option} without NAME", "name the network that it is about")
     if name is not None:
-        _show_one(name, shape, plot, as_json)
+        _show_one(name, shape, plot, layers, as_json)
     elif table is not None:
         from deploy.commands.paper_tables import count_table, show_table
 
@@ -43,7 +44,9 @@ def show_models(
         show_rows(list_models(), as_json)
 
 
-def _show_one(name: str, shape: tuple[int, ...] | None, plot: Path | None, as_json: bool) -> None:
+def _show_one(
+    name: str, shape: tuple[int, ...] | None, plot: Path | None, layers: bool, as_json: bool
+) -> None:
     from deploy.commands.model_counts import describe_model, show_model
 
     described = describe_model(name, shape)
@@ -51,7 +54,7 @@ def _show_one(name: str, shape: tuple[int, ...] | None, plot: Path | None, as_js
         from deploy.commands.mac_plot import plot_stages
 
         plot_stages(described, plot)
-    show_model(described, as_json)
+    show_model(described, as_json, layers=layers)
 
 
 def list_models() -> list[dict[str, Any]]:

@@ -75,6 +75,8 @@ def measure_complexity(
 ) -> Complexity:
     """Count one forward pass; nothing is computed (the pass runs on shapes only).
 
+    The layers are in the order in which they first end; those that are not called come last.
+
     Args:
         model: left untouched; counted in evaluation mode.
         input_shapes: of each input, in call order.
@@ -83,9 +85,8 @@ def measure_complexity(
     for call in trace_calls(model, input_shapes):
         calls.setdefault(call.layer, []).append(call)
     seen: set[Tensor] = set()
-    costs = (
-        _cost(name, module, calls.get(name, []), seen) for name, module in model.named_modules()
-    )
+    modules = dict(model.named_modules())
+    costs = (_cost(name, modules[name], calls.get(name, []), seen) for name in calls | modules)
     return Complexity(tuple(cost for cost in costs if cost.params or cost.thop_macs))
 
 

@@ -5,7 +5,7 @@ exchanged layers have fresh weights and the others keep theirs, so that a step c
 the one before it. Taken on PMRID and NAFNet-tiny they give the networks of the paper's tables.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from fractions import Fraction
 from itertools import pairwise
 
@@ -24,6 +24,7 @@ from deploy.zoo.unet import (
     find_stages,
     is_depthwise_conv,
     middle_stages,
+    resizing_parts,
     separable_halves,
     within,
 )
@@ -123,27 +124,38 @@ def raise_portion(
     Raises:
         UsageError: a stage has no such convolution, or the portion does not divide its channels.
     """
-    resizing = [
-        call.layer
-        for call in trace_calls(model, [input_shape])
-        if call.input_shape[-2:] != call.output_shape[-2:]
-    ]
-    resizing += [name for name, module in model.named_modules() if isinstance(module, Resampling)]
-    replaced: dict[str, nn.Module] = {}
-    for stage in stages:
-        kept = [name for name in resizing if within(name, [stage]) and name != stage]
-        partial = {
+    return exchange(
+        model,
+        {
             name: PartialConv(m.channels, m.kernel, portion, depthwise=m.depthwise)
-            for name, m in model.named_modules()
-            if isinstance(m, PartialConv) and within(name, [stage]) and not within(name, kept)
-        }
-        if not partial:
-            raise UsageError(
-                f"stage {stage!r} of {type(model).__name__} has no partial convolution to change",
-                "name a stage that has some, after the step to partial convolutions",
-            )
-        replaced |= partial
-    return exchange(model, replaced)
+            for name, m in _partial_convs_in(stages, model, resizing_parts(model, input_shape))
+        },
+    )
+
+
+def layers_taken(
+    model: nn.Module, *, input_shape: ImageShape = RGB_256
+) -> dict[str, frozenset[str]]:
+    """Give step -> layers whose portion that step of `take_steps` raises: "middle" and "cheap".
+
+    A layer is a convolution, or the separable or partial pair that takes its place, by its dotted
+    name in `model`.
+
+    Raises:
+        UsageError: as `take_steps`.
+    """
+    stages = find_stages(model, input_shape)
+    partial = to_partial_convs(model, input_shape=input_shape)
+    resizing = resizing_parts(model, input_shape)  # partial convolutions keep the size
+    pairs = {
+        f"{name}.depthwise": name for name, m in partial.named_modules() if isinstance(m, PConv)
+    }
+    return {
+        step: frozenset(
+            pairs.get(name, name) for name, _ in _partial_convs_in(chosen, partial, resizing)
+        )
+        for step, chosen in (("middle", middle_stages(stages)), ("cheap", cheap_stages(stages)))
+    }
 
 
 def decouple_upsampling(model: Net, *, input_shape: ImageShape = RGB_256) -> Net:
@@ -197,6 +209,29 @@ def to_depthwise(model: Net, threshold: int) -> Net:
             if isinstance(m, PartialConv) and is_depthwise(m.channels, m.portion, threshold)
         },
     )
+
+
+def _partial_convs_in(
+    stages: Collection[str], model: nn.Module, resizing: Collection[str]
+) -> Iterator[tuple[str, PartialConv]]:
+    """Give the partial convolutions of these stages, those in resizing parts excepted.
+
+    Raises:
+        UsageError: a stage has none.
+    """
+    for stage in stages:
+        kept = [name for name in resizing if within(name, [stage]) and name != stage]
+        found = [
+            (name, module)
+            for name, module in model.named_modules()
+            if isinstance(module, PartialConv) and within(name, [stage]) and not within(name, kept)
+        ]
+        if not found:
+            raise UsageError(
+                f"stage {stage!r} of {type(model).__name__} has no partial convolution to change",
+                "name a stage that has some, after the step to partial convolutions",
+            )
+        yield from found
 
 
 def _partial_forms(

@@ -60,7 +60,7 @@ def find_stages(
     levels = [round(math.log2(input_shape[-2] / call.output_shape[-2])) for call in convs]
     _check_unet_like(model, convs, levels)
     bottom = levels.index(max(levels))
-    vanilla = _vanilla_macs_of(calls)
+    vanilla = vanilla_macs(calls)
     total = sum(vanilla.values())
     resampling = [name for name, part in model.named_modules() if isinstance(part, Resampling)]
     convs_of = {
@@ -73,16 +73,16 @@ def find_stages(
     stages = []
     for name in sorted(running, key=lambda name: convs_of[name][0]):
         indices = convs_of[name]
-        vanilla_macs = sum(macs for layer, macs in vanilla.items() if within(layer, [name]))
+        stage_macs = sum(macs for layer, macs in vanilla.items() if within(layer, [name]))
         stages.append(
             Stage(
                 name=name,
                 level=max(levels[i] for i in indices),
                 from_bottom=indices[-1] >= bottom,
                 has_place=any(_is_place(convs[i], resampling) for i in indices if i not in ends),
-                vanilla_macs=vanilla_macs,
+                vanilla_macs=stage_macs,
                 macs=sum(true_macs(convs[i]) for i in indices),
-                share=vanilla_macs / total,
+                share=stage_macs / total,
             )
         )
     return tuple(stages)
@@ -114,6 +114,44 @@ def convolution_calls(calls: Collection[Call]) -> list[Call]:
         if isinstance(call.module, nn.Conv2d | nn.ConvTranspose2d)
         and math.prod(call.input_shape[-2:]) > 1
     ]
+
+
+def vanilla_macs(calls: Collection[Call]) -> dict[str, int]:
+    """Give layer -> multiply-adds if it were a vanilla convolution, as in the paper's Figure 4.
+
+    A separable or partial pair is one convolution, counted at its first half. What sees a single
+    pixel has no part in it.
+    """
+    pairs = {
+        call.layer: kernel_px
+        for call in calls
+        if (kernel_px := _kernel_of_pair(call.module)) is not None
+    }
+    macs: dict[str, int] = {}
+    for call in calls:
+        layer = call.layer
+        if layer in pairs:
+            channels = call.input_shape[1]
+            work = math.prod(call.output_shape) * channels * pairs[layer]
+            layer = next(one.layer for one in calls if within(one.layer, [layer]))
+        elif within(layer, pairs) or math.prod(call.input_shape[-2:]) == 1:
+            continue
+        elif isinstance(call.module, nn.Conv2d | nn.ConvTranspose2d):
+            work = true_macs(call) * call.module.groups
+        else:
+            continue
+        macs[layer] = macs.get(layer, 0) + work
+    return macs
+
+
+def resizing_parts(model: nn.Module, input_shape: tuple[int, int, int, int]) -> list[str]:
+    """Name what changes the size of an image, and what was decoupled to do so."""
+    resizing = [
+        call.layer
+        for call in trace_calls(model, [input_shape])
+        if call.input_shape[-2:] != call.output_shape[-2:]
+    ]
+    return resizing + [name for name, m in model.named_modules() if isinstance(m, Resampling)]
 
 
 def separable_halves(module: nn.Module) -> tuple[nn.Conv2d, nn.Conv2d] | None:
@@ -171,28 +209,6 @@ def _stage_names(model: nn.Module, prefix: str = "") -> Iterator[str]:
             yield from (f"{name}.{entry}" for entry, _ in part.named_children())
         else:
             yield name
-
-
-def _vanilla_macs_of(calls: list[Call]) -> dict[str, int]:
-    """Give layer -> multiply-adds if it were a vanilla convolution; a separable pair is one."""
-    pairs = {
-        call.layer: kernel_px
-        for call in calls
-        if (kernel_px := _kernel_of_pair(call.module)) is not None
-    }
-    macs: dict[str, int] = {}
-    for call in calls:
-        if call.layer in pairs:
-            channels = call.input_shape[1]
-            work = math.prod(call.output_shape) * channels * pairs[call.layer]
-        elif within(call.layer, pairs) or math.prod(call.input_shape[-2:]) == 1:
-            continue
-        elif isinstance(call.module, nn.Conv2d | nn.ConvTranspose2d):
-            work = true_macs(call) * call.module.groups
-        else:
-            continue
-        macs[call.layer] = macs.get(call.layer, 0) + work
-    return macs
 
 
 def _kernel_of_pair(module: nn.Module) -> int | None:

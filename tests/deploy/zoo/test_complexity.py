@@ -77,6 +77,27 @@ def test_rows_tell_layer_kind_and_output_size() -> None:
     assert rows["dec4.upsample.1"].kind == "Upsample"
 
 
+def test_rows_are_in_the_order_in_which_they_run() -> None:
+    layers = [layer.layer for layer in measure_complexity(nafnet_tiny()).layers]
+
+    assert layers[0] == "intro"
+    assert layers[-1] == "ending"
+    assert layers.index("encoders.2.0.conv1") < layers.index("middle_blks.0.conv1")
+    assert layers.index("middle_blks.0.conv1") < layers.index("decoders.0.0.conv1")
+
+
+def test_layer_that_is_not_called_comes_last_with_its_parameters() -> None:
+    class Forgetful(nn.Sequential):
+        def forward(self, x: Tensor) -> Tensor:
+            return self[1](x)
+
+    layers = measure_complexity(
+        Forgetful(nn.Conv2d(1, 1, 1), nn.Conv2d(1, 1, 1)), [(1, 1, 4, 4)]
+    ).layers
+
+    assert [(one.layer, one.params, one.macs) for one in layers] == [("1", 2, 16), ("0", 2, 0)]
+
+
 def test_macs_grow_with_the_area() -> None:
     small = measure_complexity(pmrid_mofa(), [(1, 3, 256, 256)])
     large = measure_complexity(pmrid_mofa(), [(1, 3, 512, 768)])

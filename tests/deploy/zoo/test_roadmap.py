@@ -22,6 +22,7 @@ from deploy.zoo.pmrid import (
 from deploy.zoo.roadmap import (
     decouple_downsampling,
     decouple_upsampling,
+    layers_taken,
     raise_portion,
     take_steps,
     to_depthwise,
@@ -204,6 +205,24 @@ def test_stage_without_partial_convolutions_is_named() -> None:
 def test_portion_that_does_not_divide_the_channels_is_named() -> None:
     with pytest.raises(UsageError, match="portion 1/4 of 6 channels"):
         to_partial_convs(PlainUNet(width=6))
+
+
+def test_layers_taken_are_whole_pairs_and_none_that_changes_the_size() -> None:
+    taken = layers_taken(Pmrid())
+
+    assert {name for name in taken["middle"] if name.startswith("enc3.")} == {
+        f"enc3.{block}.{conv}" for block in (1, 2, 3) for conv in ("conv1", "conv2")
+    }
+    assert {name for name in taken["cheap"] if name.startswith("encdec")} == {"encdec"}
+
+
+def test_layers_taken_of_a_plain_u_net_are_its_convolutions() -> None:
+    assert layers_taken(PlainUNet())["middle"] == {"enc.0.0", "enc.0.3", "dec.0.0", "dec.0.3"}
+
+
+def test_layers_taken_need_channels_that_the_portion_divides() -> None:
+    with pytest.raises(UsageError, match="portion 1/4 of 6 channels"):
+        layers_taken(PlainUNet(width=6))
 
 
 def test_network_that_is_no_u_net_is_refused() -> None:
