@@ -1,0 +1,223 @@
+"""Fetch the pieces of the emulation into the user's cache, each through its own ordinary client.
+
+pip brings the aarch64 wheel of ONNX Runtime and, where there is no cross compiler, zig. apt-get
+brings the emulator and the arm64 runtimes, as files that are unpacked into the cache: nothing is
+installed, no architecture is added, and apt's own state stays as it is.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from arm64.pieces import (
+    RUNTIME_FILES,
+    find_emulator,
+    find_pieces,
+    find_runtime,
+    library_path,
+    require_linux,
+    runner_compiler,
+)
+from deploy.errors import DeviceError
+from deploy.files import file_sha256, temporary_beside, unfinished
+
+MANIFEST = "pieces.json"
+EMULATOR_PACKAGE = "qemu-user"
+RUNTIME_PACKAGES = ("libc6-arm64-cross", "libstdc++6-arm64-cross", "libgcc-s1-arm64-cross")
+ZIG = "ziglang==0.17.0"
+PLATFORMS = ("manylinux_2_28_aarch64", "manylinux_2_27_aarch64", "manylinux2014_aarch64")
+
+Say = Callable[[str], None]
+
+
+def set_up(cache: Path, library_version: str, say: Say) -> None:
+    """Fetch what is missing; what is there already stays.
+
+    Args:
+        say: told of every step, in words.
+
+    Raises:
+        DeviceError: a piece cannot be had here; what to install is said.
+    """
+    require_linux()
+    cache.mkdir(parents=True, exist_ok=True)
+    if not library_path(cache, library_version).is_file():
+        say(f"onnxruntime {library_version} for aarch64 (21 MB), by pip")
+        _fetch_library(cache, library_version)
+    if find_emulator(cache) is None:
+        say("qemu-user (12 MB), by apt-get download")
+        _fetch_emulator(cache)
+    if find_runtime(cache) is None:
+        say("the arm64 C and C++ runtimes (2 MB), by apt-get download")
+        _fetch_runtime(cache)
+    if runner_compiler(cache) is None:
+        say(f"{ZIG} (100 MB), by pip: there is no aarch64-linux-gnu-gcc")
+        _pip(["install", "--target", str(cache / "zig"), "--upgrade", ZIG], ZIG)
+    pieces = find_pieces(cache, library_version)
+    _write_manifest(cache, pieces.identity)
+    say(f"ready in {cache}")
+
+
+def _fetch_library(cache: Path, version: str) -> None:
+    wheel = f"onnxruntime=={version}"
+    platforms = [part for name in PLATFORMS for part in ("--platform", name)]
+    with unfinished(library_path(cache, version).parent) as folder:
+        folder.mkdir()
+        _pip(
+            ["download", *platforms, "--only-binary=:all:", "--no-deps", f"--dest={folder}", wheel],
+            f"{wheel} for aarch64",
+        )
+        (fetched,) = folder.glob("*.whl")
+        with zipfile.ZipFile(fetched) as archive:
+            names = [name for name in archive.namelist() if "/capi/libonnxruntime.so" in name]
+            if len(names) != 1:
+                raise DeviceError(
+                    f"{fetched.name} holds {len(names)} files libonnxruntime.so*",
+                    "use a release of onnxruntime that ships one",
+                )
+            (folder / "libonnxruntime.so").write_bytes(archive.read(names[0]))
+        _note(folder, [fetched])
+        fetched.unlink()
+
+
+def _fetch_emulator(cache: Path) -> None:
+    """Unpack qemu-user, and what it needs and the system lacks."""
+    wanted = [EMULATOR_PACKAGE, *_needed_besides(cache, EMULATOR_PACKAGE)]
+    with unfinished(cache / "qemu") as folder, _packages(cache, wanted) as packages:
+        for package in packages:
+            _unpack(package, folder)
+        libraries = folder / "lib"
+        libraries.mkdir(exist_ok=True)
+        for found in folder.glob("usr/lib/*/*.so.*"):
+            shutil.copy2(found, libraries)
+        for unused in [*folder.glob("usr/share"), *folder.glob("usr/lib")]:
+            shutil.rmtree(unused)
+        for program in folder.glob("usr/bin/*"):  # 60 other processors
+            if program.name != "qemu-aarch64":
+                program.unlink()
+        _note(folder, packages)
+    if find_emulator(cache) is None:
+        raise DeviceError(
+            "the package qemu-user holds no qemu-aarch64 with plugins that runs here",
+            "install qemu-user 7 or later by the system's package manager",
+        )
+
+
+def _fetch_runtime(cache: Path) -> None:
+    with unfinished(cache / "runtime") as folder, _packages(cache, RUNTIME_PACKAGES) as packages:
+        folder.mkdir()
+        whole = folder / "whole"
+        for package in packages:
+            _unpack(package, whole)
+        for name in RUNTIME_FILES:
+            (found,) = whole.glob(f"usr/*/lib/{name}")
+            shutil.copy2(found, folder / name)
+        shutil.rmtree(whole)
+        _note(folder, packages)
+
+
+@contextmanager
+def _packages(cache: Path, names: Sequence[str]) -> Iterator[list[Path]]:
+    """Lend Debian packages as files; with lists of our own where the system's are not there."""
+    with temporary_beside(cache / "packages") as folder:
+        folder.mkdir()
+        for options in ([], _own_lists(cache)):
+            if options:
+                _apt(cache, [*options, "update"], folder)
+            done = _apt(cache, [*options, "download", *names], folder)
+            packages = sorted(folder.glob("*.deb"))
+            if done.returncode == 0 and len(packages) == len(names):
+                yield packages
+                return
+        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise DeviceError(
+            f"apt-get cannot download {', '.join(names)} ({reason})",
+            "install them by the system's package manager; they are looked for there too",
+        )
+
+
+def _needed_besides(cache: Path, package: str) -> list[str]:
+    """Name what apt would install with a package here."""
+    arguments = ["--simulate", "--no-install-recommends", "install", package]
+    for options in ([], _own_lists(cache)):
+        done = _apt(cache, [*options, *arguments], cache)
+        names = re.findall(r"^Inst (\S+)", done.stdout, re.MULTILINE)
+        if done.returncode == 0 and names:
+            return [name for name in names if name != package]
+        _apt(cache, [*_own_lists(cache), "update"], cache)
+    return []
+
+
+def _own_lists(cache: Path) -> list[str]:
+    lists = cache / "apt" / "lists"
+    (lists / "partial").mkdir(parents=True, exist_ok=True)
+    return ["-o", f"Dir::State::lists={lists}"]
+
+
+def _apt(cache: Path, arguments: Sequence[str], folder: Path) -> "subprocess.CompletedProcess[str]":
+    """Run apt-get with a cache and locks of our own."""
+    program = shutil.which("apt-get")
+    if program is None:
+        raise DeviceError(
+            "there is no apt-get to fetch the emulator and the arm64 runtimes with",
+            f"install {EMULATOR_PACKAGE} and libstdc++ for aarch64 by the system's package "
+            "manager: `qemu-aarch64` on the PATH, the libraries in /usr/aarch64-linux-gnu/lib",
+        )
+    (cache / "apt" / "archives" / "partial").mkdir(parents=True, exist_ok=True)
+    own = ["-o", f"Dir::Cache={cache / 'apt'}", "-o", "Debug::NoLocking=1"]
+    if os.geteuid() == 0:  # root's downloads go through a user that cannot write to the cache
+        own += ["-o", "APT::Sandbox::User=root"]
+    return subprocess.run(
+        [program, "--quiet", "--yes", *own, *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "LC_ALL": "C"},
+        check=False,
+    )
+
+
+def _unpack(package: Path, folder: Path) -> None:
+    program = shutil.which("dpkg-deb")
+    if program is None:
+        raise DeviceError(f"no dpkg-deb to unpack {package.name} with", "install the package dpkg")
+    folder.mkdir(exist_ok=True)
+    command = [program, "--extract", str(package), str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise DeviceError(f"{package.name} does not unpack ({reason})", "try again")
+
+
+def _pip(arguments: Sequence[str], what: str) -> None:
+    command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise DeviceError(f"pip cannot get {what} ({reason})", "check pip and its configuration")
+
+
+def _note(folder: Path, sources: Sequence[Path]) -> None:
+    """Keep what a folder was made from, with hashes."""
+    record = {path.name: file_sha256(path) for path in sources}
+    (folder / "sources.json").write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
+
+
+def _write_manifest(cache: Path, identity: dict[str, str]) -> None:
+    """Write the hash of every kept file, and what counts depend on."""
+    kept = {
+        str(path.relative_to(cache)): file_sha256(path)
+        for name in ("bin", "qemu", "runtime", *(one.name for one in cache.glob("onnxruntime-*")))
+        for path in sorted((cache / name).rglob("*"))
+        if path.is_file()
+    }
+    record = {"counts_depend_on": identity, "sha256": kept}
+    with unfinished(cache / MANIFEST) as temporary:
+        temporary.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
