@@ -8,7 +8,7 @@ import hashlib
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -193,7 +193,7 @@ def merge_statistics(parts: Sequence[Statistics]) -> Statistics:
         np.concatenate([part.crop_least for part in parts]),
         np.concatenate([part.crop_greatest for part in parts]),
         np.concatenate([part.crop_input for part in parts]),
-        Origin(**{**vars(first.origin), "crops_sha256": crops_sha256}),
+        replace(first.origin, crops_sha256=crops_sha256),
     )
 
 
