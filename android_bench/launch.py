@@ -109,7 +109,11 @@ def case_id(case: Case, plan: BenchPlan, input_sha256: str) -> str:
 def made_with(artifact: Artifact) -> dict[str, Any]:
     """Give the columns of `runs` that the file's own sidecar holds; missing is None."""
     quality = {name: artifact.fidelity.get(name) for name in QUALITY}
-    return {"calibration_sha256": artifact.params.get("crops_sha256"), **quality}
+    return {
+        "calibration_sha256": artifact.params.get("crops_sha256"),
+        "fusion": artifact.fidelity.get("fusion", {}).get("line"),
+        **quality,
+    }
 
 
 def launch(device: Device, session: Session, target: Target, slot: Slot) -> Finished:

@@ -1,7 +1,8 @@
 """The rows that a measurement leaves: one dataclass a table, its fields the columns.
 
 Raw values are integer nanoseconds and bytes. Missing is None, never 0 or -1. Nothing here is an
-average: every summary is derived on reading.
+average: every summary is derived on reading. A column with a default came later than its schema;
+older rows without it are read as if it were empty.
 
 Schema history:
     1: runs, samples, memory_samples, devices
@@ -61,6 +62,7 @@ class RunRow:
     # what the runtime was asked to do with the graph
     graph_opt_level: str | None = None
     session_config: str | None = None  # JSON object of the entries that the case asked for
+    fusion: str | None = None  # what of an optimized file runs in integers, in a sentence
 
 
 @dataclass(frozen=True)

@@ -196,7 +196,10 @@ def _push(
         Target(
             case,
             one["case_id"],
-            model=put(case.artifact.path, f"{one['model_sha256']}.onnx"),
+            # its ending tells the runtime the format
+            model=put(
+                case.artifact.path, f"{one['model_sha256']}{case.artifact.path.suffix or '.onnx'}"
+            ),
             input=put(case.input, f"{one['input_sha256']}.f32"),
         )
         for case, one in zip(cases, described, strict=True)

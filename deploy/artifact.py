@@ -21,8 +21,14 @@ SIDECAR_SCHEMA = 1  # 1: first version
 # what a stage takes over from the artifact it starts from, so that it holds along the whole line
 INHERITED = ("trained", "weights_sha256", "pipeline", "forms")
 
-# plain -> fp32 -> int8-TARGET -> int8-opt-TARGET; external: a user's own .onnx file
-STAGES = ("external", "plain", "fp32", "int8", "int8-opt")
+# plain -> fp32 -> int8-TARGET -> int8-opt-TARGET -> int8-opt-TARGET-ort; external: a user's file.
+# fp32 also -> fp32-opt-TARGET, and the COMPARISONS.
+STAGES = ("external", "plain", "fp32", "fp16", "int8", "int8-opt")
+
+# what the line's own forms are compared with
+COMPARISONS = ("fp16", "int8-dynamic")
+
+_ORT = "-ort"  # at the end of a kind: in ONNX Runtime's own format, whose files end in .ort
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,8 @@ def inherited(parent: Artifact) -> dict[str, Any]:
 
 def artifact_path(folder: Path, model: str, kind: str) -> Path:
     """Give the file that holds one kind of one model."""
+    if kind.endswith(_ORT):
+        return folder / f"{model}.{kind.removesuffix(_ORT)}.ort"
     return folder / f"{model}.{kind}.onnx"
 
 
@@ -175,7 +183,8 @@ def finished(
 
 def list_artifacts(folder: Path, kinds: Sequence[str] | None = None) -> list[Artifact]:
     """Give the artifacts in a folder, of these kinds or of all, in the order of the line."""
-    files = [path for path in sorted(folder.glob("*.onnx")) if sidecar_path(path).exists()]
+    models = sorted(path for form in ("*.onnx", "*.ort") for path in folder.glob(form))
+    files = [path for path in models if sidecar_path(path).exists()]
     # only what is asked for is checked: a damaged file of another kind is nobody's business here
     wanted = [path for path in files if kinds is None or _read_sidecar(path).kind in kinds]
     matching = [read_artifact(path) for path in wanted]

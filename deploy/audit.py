@@ -13,6 +13,7 @@ from typing import Any
 import onnx
 import onnx_ir as ir
 
+from deploy.artifact import Artifact
 from deploy.findings import AUDITED, LEFT, ON_PURPOSE, Audit, OddChannels, Unfused
 from deploy.fusion import Cause, cause_of, is_float
 from deploy.inference import open_session
@@ -63,6 +64,12 @@ def audit(path: Path, *, target: Target | None = None, kept: Collection[str] = (
         **_counted(nodes, eight_bit),
         odd_channels=_odd_channels(nodes, chosen, [own_name(node) for node in nodes]),
     )
+
+
+def kept_in_float(artifact: Artifact) -> frozenset[str]:
+    """Give the names of the nodes that a file's sidecar says are in float on purpose."""
+    recorded = artifact.fidelity.get("fusion", {}).get("on_purpose")
+    return frozenset(recorded or artifact.fidelity.get("in_float", ()))
 
 
 def _fitting(proto: onnx.ModelProto) -> Target:

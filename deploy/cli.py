@@ -179,17 +179,30 @@ def quantize(
 def optimize(
     source: Source = None,
     target: Annotated[str | None, typer.Option(help="hardware  [default: the file's own]")] = None,
+    formats: Annotated[
+        str,
+        typer.Option("--format", help="onnx, or onnx,ort: ONNX Runtime's own format besides"),
+    ] = "onnx",
     held_out: HeldOut = None,
     out: Out = BUILD,
     force: Force = False,
     json: Json = False,
 ) -> None:
-    """Save the graph as ONNX Runtime optimizes it for one target."""
-    from deploy.commands.show import show_artifacts
-    from deploy.commands.stages import optimize_model
+    """Save the graph as ONNX Runtime optimizes it for one target, and say what fused.
 
-    made = optimize_model(source, out, target=target, held_out=held_out, force=force)
-    show_artifacts([made], json)
+    Takes int8 and fp32 files. With the .ort file come the configs for a reduced build of ONNX
+    Runtime that can run it.
+    """
+    from deploy.commands.audit import show_fusion
+    from deploy.commands.show import show_artifacts
+    from deploy.commands.stages import optimize_formats
+
+    made = optimize_formats(
+        source, out, target=target, formats=formats.split(","), held_out=held_out, force=force
+    )
+    show_artifacts(made, json)
+    if not json:
+        show_fusion(made[0][0])
 
 
 @app.command(epilog="Example: mofa-deploy audit build/nafnet-tiny.int8-arm-cpu.onnx --strict")

@@ -138,9 +138,11 @@ class Audit:
         """Give the counts, for a sidecar."""
         return {
             "form": self.form,
+            "line": self.line(),
             "integer": dict(self.integer),
             "in_float": dict(Counter(one.operator for one in self.unfused)),
             "reasons": dict(Counter(one.reason for one in self.unfused)),
+            "on_purpose": [one.node for one in self.unfused if one.reason == ON_PURPOSE],
             "left": dict(self.left),
             "normalizations": self.norms,
             "odd_channels": len(self.odd_channels),

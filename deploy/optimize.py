@@ -1,15 +1,16 @@
 """`int8` or `fp32` + target -> the graph as ONNX Runtime optimizes it, saved and re-verified."""
 
-import subprocess
-import sys
-import tempfile
+import platform
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import onnx
+import onnx_ir as ir
 import onnxruntime
 
 from deploy.artifact import (
+    COMPARISONS,
     Artifact,
     artifact_path,
     finished,
@@ -18,17 +19,19 @@ from deploy.artifact import (
     tool_versions,
     write_artifact,
 )
+from deploy.audit import audit, kept_in_float
 from deploy.errors import FidelityError, GraphError
 from deploy.fidelity import Probe, psnr_between_db
 from deploy.files import temporary_beside
 from deploy.inference import Run, open_run, open_session
+from deploy.integer_ops import activation_types, eight_bit_values, form_of
 from deploy.onnx_file import image_input, load_graph
-from deploy.placement import Target
+from deploy.placement import TARGETS, Target
+from deploy.reload import require_same_in_fresh_process
 
 # Fused integer kernels round once where QDQ rounds twice (onnxruntime#32132): one step of
 # difference here and there, far above this bound; a broken fusion is far below it.
 MIN_PSNR_VS_PARENT_DB = 40.0
-RELOAD_TIMEOUT_S = 120
 NCHWC_DOMAIN = "com.microsoft.nchwc"
 
 
@@ -58,7 +61,8 @@ def optimize(
         "target": target.name,
         "level": target.level,
         "config": dict(target.config),
-        "valid_for": {"onnxruntime": onnxruntime.__version__, "hardware": target.name},
+        # older releases may lack a kernel or the format; `needs` in fidelity says what is in it
+        "valid_for": {"onnxruntime": f">={onnxruntime.__version__}", "hardware": target.name},
         **inherited(parent),
         "crops_sha256": parent.params.get("crops_sha256"),
         "probe": probe.name,
@@ -68,6 +72,7 @@ def optimize(
         return there, False
     graph = load_graph(parent.path)
     image_input(graph, parent.path)
+    _require_types(graph, parent, target)
     with temporary_beside(artifact_path(folder, parent.model, kind)) as temporary:
         save_optimized(parent.path, target, temporary)
         run = open_run(temporary, level=target.level, config=target.config)
@@ -80,7 +85,11 @@ def optimize(
                 f"below {MIN_PSNR_VS_PARENT_DB:.0f} dB",
                 "nothing was written; report the model to ONNX Runtime",
             )
-        _require_same_in_fresh_process(temporary, target, probe.crops[0], run(probe.crops[0]))
+        crop = probe.crops[0]
+        require_same_in_fresh_process(
+            temporary, crop, run(crop), level=target.level, config=target.config
+        )
+        found = audit(temporary, target=target, kept=_names_of(graph, kept_in_float(parent)))
         artifact = write_artifact(
             temporary,
             folder,
@@ -93,6 +102,8 @@ def optimize(
                 "psnr_vs_parent_db": vs_parent_db,
                 **_psnr_vs_fp32(parent, folder, probe, run),
                 **probe.quality(run),
+                "needs": _needs(temporary),
+                "fusion": found.summary(),
             },
         )
     return artifact, True
@@ -115,13 +126,59 @@ def save_optimized(model: Path, target: Target, to: Path) -> None:
         )
 
 
+def _names_of(graph: onnx.ModelProto, nodes: Collection[str]) -> set[str]:
+    """Give the names that nodes may have in the saved graph: NCHWc ones go by their output."""
+    outputs = {name for node in graph.graph.node if node.name in nodes for name in node.output}
+    return outputs | set(nodes)
+
+
+def _needs(saved: Path) -> dict[str, Any]:
+    """Give what a runtime has to know to load a saved graph."""
+    model = onnx.load(saved, load_external_data=False)
+    nodes = list(ir.from_proto(model).graph)
+    used = {node.domain for node in nodes}
+    opsets = {one.domain or "ai.onnx": one.version for one in model.opset_import}
+    notes = []
+    shuffled = [node for node in nodes if node.op_type == "DepthToSpace"]
+    if eight_bit_values(nodes) & {node.outputs[0] for node in shuffled}:
+        notes.append("8-bit DepthToSpace: ONNX Runtime 1.22 does not load an int8 one")
+    if NCHWC_DOMAIN in used:
+        notes.append(
+            "weights are laid out for the vectors of the machine that saved it "
+            f"({platform.processor() or platform.machine()}): 16 floats with AVX-512, else 8"
+        )
+    return {
+        "ir_version": model.ir_version,
+        "opsets": {name: opsets[name or "ai.onnx"] for name in sorted(used)},
+        "notes": notes,
+    }
+
+
 def _require_fitting(parent: Artifact, target: Target) -> None:
     if "-opt-" in parent.kind:
         raise GraphError(f"{parent.path} is optimized already", "pass the int8 or fp32 model")
+    if parent.kind in COMPARISONS:
+        raise GraphError(
+            f"{parent.path} is {parent.kind}, made to be compared with", "bench it as it is"
+        )
     if parent.target not in (None, target.name):
         raise GraphError(
             f"{parent.path} is quantized for {parent.target}, not for {target.name}",
             f"run `mofa-deploy quantize --target {target.name}` first",
+        )
+
+
+def _require_types(graph: onnx.ModelProto, parent: Artifact, target: Target) -> None:
+    """Check of a user's own quantized graph that the target takes its types."""
+    if form_of(graph) == "float":
+        return
+    wanted = target.activations.removeprefix("Q").lower()
+    others = sorted(activation_types(graph) - {wanted})
+    if others:
+        able = [name for name, one in TARGETS.items() if one.activations[1:].lower() == others[0]]
+        raise GraphError(
+            f"{parent.path} has {others[0]} activations, and {target.name} takes {wanted}",
+            f"pass --target {' or '.join(able)}" if able else f"quantize it for {target.name}",
         )
 
 
@@ -134,38 +191,3 @@ def _psnr_vs_fp32(parent: Artifact, folder: Path, probe: Probe, run: Run) -> dic
         return {}
     outputs = probe.outputs(open_run(found.path)), probe.outputs(run)
     return {"psnr_vs_fp32_db": psnr_between_db(*outputs, peak=probe.peak)}
-
-
-def _require_same_in_fresh_process(
-    model: Path, target: Target, crop: np.ndarray, expected: np.ndarray
-) -> None:
-    """Load the saved file where nothing of this process is left, and compare the output."""
-    with tempfile.TemporaryDirectory() as folder:
-        given, got = Path(folder, "in.npy"), Path(folder, "out.npy")
-        np.save(given, crop)
-        config = [f"{key}={value}" for key, value in target.config.items()]
-        # -P: a user's own deploy.py in the current folder is not ours
-        command = [sys.executable, "-P", "-m", "deploy.reload", model, given, got, target.level]
-        try:
-            done = subprocess.run(
-                [str(part) for part in (*command, *config)],
-                capture_output=True,
-                text=True,
-                timeout=RELOAD_TIMEOUT_S,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise GraphError(
-                f"{model} took over {RELOAD_TIMEOUT_S} s in a fresh process",
-                "nothing was written; try again on a machine that does less",
-            ) from error
-        if done.returncode != 0:
-            reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-            raise GraphError(
-                f"{model} does not load in a fresh process ({reason})",
-                "nothing was written; report the model to ONNX Runtime",
-            )
-        if not np.array_equal(np.load(got), expected):
-            raise FidelityError(
-                f"{model} gives another output in a fresh process", "report it with the model"
-            )

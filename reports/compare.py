@@ -30,7 +30,7 @@ QUALITY = ["psnr_db", "ssim", "psnr_vs_fp32_db", "degraded_psnr_db", "degraded_s
 # Columns of `runs` that describe a case: the same in all its launches.
 _CASE_COLUMNS = ["model", "kind", "target", "model_sha256", "model_bytes", "calibration_sha256"]
 _CASE_COLUMNS += ["device_id", "provider", "intra_op_threads", "seed", "runtime"]
-_CASE_COLUMNS += ["runtime_version", "graph_opt_level", "session_config", *QUALITY]
+_CASE_COLUMNS += ["runtime_version", "graph_opt_level", "session_config", "fusion", *QUALITY]
 _INTERVAL_ENDS = {
     "latency_median_ms": "value",
     "latency_ci_low_ms": "low",
@@ -41,7 +41,7 @@ _SUMMARY_COLUMNS = ["session_id", "case_id", "model", "kind", "target", "device_
 _SUMMARY_COLUMNS += ["abi", "provider", "threads", "n_launches", "n_failed", "n_samples"]
 _SUMMARY_COLUMNS += [*_INTERVAL_ENDS, *_MEDIANS, "model_mib", *QUALITY]
 _SUMMARY_COLUMNS += ["model_sha256", "calibration_sha256", "seed", "runtime"]
-_SUMMARY_COLUMNS += ["runtime_version", "graph_opt_level", "session_config", "flags"]
+_SUMMARY_COLUMNS += ["runtime_version", "graph_opt_level", "session_config", "fusion", "flags"]
 
 FLAGS = (
     "failed_launches",  # some launch did not end well
@@ -60,7 +60,7 @@ _FAMILIES = {
     "arm64": "arm-cpu",
     "arm64-v8a": "arm-cpu",
 }
-_KIND_ORDER = ("external", "plain", "fp32", "int8", "int8-opt")
+_KIND_ORDER = ("external", "plain", "fp32", "fp16", "int8", "int8-opt")
 _MIB = 2**20
 
 CaseKey = tuple[str, str]  # session_id, case_id
@@ -119,9 +119,9 @@ def summarize(frames: Frames) -> pd.DataFrame:
     """Give one row a case: counts, medians over launches with their interval, size, quality.
 
     Returns:
-        Ordered by model and session, then plain, fp32, int8, int8-opt and the rest. Times in ms,
-        sizes in MiB, quality as it was measured when the file was made; missing is NaN. `flags`
-        holds names from `FLAGS`, joined by commas.
+        Ordered by model and session, then as a line is, plain, fp32, int8, int8-opt, and the rest.
+        Times in ms, sizes in MiB, quality as it was measured when the file was made; missing is
+        NaN. `flags` holds names from `FLAGS`, joined by commas.
 
     Raises:
         RowsError: launches of one case describe it differently.

@@ -1,7 +1,7 @@
 """Session folders on disk to checked data frames. Reads only; every summary is made elsewhere."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from types import NoneType
 from typing import get_args, get_type_hints
@@ -77,7 +77,7 @@ def _read_table(folder: Path, name: str) -> pd.DataFrame:
         )
     if name == "runs":
         _check_schema(path, frame)
-    frame = _typed(path, frame, column_dtypes(row_type))
+    frame = _typed(path, _with_later_columns(frame, row_type), column_dtypes(row_type))
     empty = frame[_required_columns(row_type)].isna().sum()
     if empty.any():
         column = str(empty.idxmax())
@@ -86,6 +86,12 @@ def _read_table(folder: Path, name: str) -> pd.DataFrame:
         )
     _check_values(path, frame)
     return frame
+
+
+def _with_later_columns(frame: pd.DataFrame, row_type: type) -> pd.DataFrame:
+    """Add the columns that rows of this schema did not have from the start, empty."""
+    later = [one.name for one in fields(row_type) if one.default is not MISSING]
+    return frame.assign(**{name: None for name in later if name not in frame})
 
 
 def _check_schema(path: Path, runs: pd.DataFrame) -> None:

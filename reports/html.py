@@ -221,6 +221,7 @@ def _cases(summary: pd.DataFrame, frames: Frames) -> list[tuple[str, dict[str, s
             "File": f"{size:,} bytes".replace(",", "\u202f"),
             "Graph optimization": _text(case["graph_opt_level"]),
             "Session settings": _text(case["session_config"]),
+            "Fusion": _text(case["fusion"], "not audited"),
             "Launches": f"{case['n_launches']} of {total} ok",
             "Steady inferences": str(case["n_samples"]),
             "Session creation": _with_unit(case["session_create_ms"], 1, "ms"),

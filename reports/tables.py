@@ -231,6 +231,11 @@ def _reading_notes(summary: pd.DataFrame, baseline_kind: str) -> list[str]:
         notes += [f"No {baseline_kind} graph was measured, so there is no speed-up."]
     if summary["peak_over_baseline_mib"].notna().any():
         notes += ["Memory in brackets: what the peak adds to the process before the model loads."]
+    notes += [
+        f"{label}: {fusion}."
+        for label, fusion in zip(case_labels(summary), summary["fusion"], strict=True)
+        if isinstance(fusion, str)
+    ]
     quality = summary.dropna(subset=["psnr_db"])
     degraded = quality.dropna(subset=["degraded_psnr_db"]).drop_duplicates("degraded_psnr_db")
     if not quality.empty:

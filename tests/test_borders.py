@@ -35,6 +35,7 @@ SHARED = (
     "deploy.placement",
     "deploy.qdq",
     "deploy.recipe",
+    "deploy.reload",
     "deploy.residuals",
     "deploy.rewrites",
     "deploy.spec",

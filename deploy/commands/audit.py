@@ -7,8 +7,8 @@ from typing import Any
 from rich.table import Table
 
 from deploy.artifact import Artifact, read_artifact
-from deploy.audit import audit
-from deploy.commands.progress import clock
+from deploy.audit import audit, kept_in_float
+from deploy.commands.progress import clock, note
 from deploy.commands.show import console, print_json
 from deploy.errors import GraphError
 from deploy.findings import CONVERSIONS_AT_ENDS, CONVERSIONS_PER_NORM, Audit
@@ -29,13 +29,7 @@ def audit_file(source: Path, target: str | None) -> Audit:
     name = target or artifact.target
     chosen = None if name is None else find_target(name)
     with clock(f"looking at {source.name}"):
-        return audit(source, target=chosen, kept=in_float_on_purpose(artifact))
-
-
-def in_float_on_purpose(artifact: Artifact) -> list[str]:
-    """Give the names of the nodes that a file's sidecar says are in float on purpose."""
-    nodes = artifact.params.get("in_float", {})
-    return list(nodes)
+        return audit(source, target=chosen, kept=kept_in_float(artifact))
 
 
 def show_audit(found: Audit, as_json: bool) -> None:
@@ -57,6 +51,19 @@ def show_audit(found: Audit, as_json: bool) -> None:
             out.print(f"{reason}: {REASONS[reason]}", highlight=False, soft_wrap=True)
     for violation in found.violations():
         out.print(f"--strict fails: {violation}", highlight=False, soft_wrap=True)
+
+
+def show_fusion(optimized: Artifact) -> None:
+    """Print in short what fused in a file, as its sidecar has it."""
+    fusion = optimized.fidelity.get("fusion")
+    if fusion is None:
+        return
+    out = console()
+    out.print(fusion["line"], highlight=False, soft_wrap=True)
+    for text in (*fusion["violations"], *optimized.fidelity.get("needs", {}).get("notes", ())):
+        out.print(f"- {text}", highlight=False, soft_wrap=True)
+    if fusion["in_float"]:
+        note(f"`mofa-deploy audit {optimized.path}` says of each why it is in float")
 
 
 def require_fused(found: Audit) -> None:

@@ -25,6 +25,8 @@ from deploy.pipeline import RGB, Pipeline, read_pipeline
 from deploy.placement import TARGETS, Target, find_target
 from deploy.spec import TRAIN_PX, ModelSpec, network_image
 
+FILE_FORMATS = ("onnx", "ort")  # the second is made from the first
+
 
 def model_spec(
     name: str,
@@ -201,6 +203,30 @@ def optimize_model(
     probe = probe_for_artifact(build, parent, held_out)
     with clock(f"optimizing {parent.model} for {chosen.name}") as count:
         return optimize(parent, chosen, build, replace(probe, on_image=count), force=force)
+
+
+def optimize_formats(
+    source: Path | None,
+    build: Path,
+    *,
+    target: str | None,
+    formats: Sequence[str],
+    held_out: Path | None,
+    force: bool,
+) -> list[Made]:
+    """Optimize, and save the graph in ONNX Runtime's own format besides where that is asked for."""
+    unknown = [name for name in formats if name not in FILE_FORMATS]
+    if unknown:
+        raise UsageError(f"unknown format {unknown[0]!r}", f"use {' or '.join(FILE_FORMATS)}")
+    made = [optimize_model(source, build, target=target, held_out=held_out, force=force)]
+    if "ort" in formats:
+        from deploy.ort_format import to_ort_format
+
+        optimized, _ = made[0]
+        probe = probe_for_artifact(build, optimized, held_out)
+        with clock(f"saving {optimized.model} in ONNX Runtime's format"):
+            made.append(to_ort_format(optimized, build, probe, force=force))
+    return made
 
 
 def _target_of(parent: Artifact, target: str | None) -> Target:

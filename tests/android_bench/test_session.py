@@ -86,14 +86,14 @@ def test_quality_and_calibration_come_from_the_artifact_and_missing_stays_missin
 ):
     artifact = replace(
         case.artifact,
-        fidelity={"psnr_db": 31.5, "degraded_ssim": 0.5},
+        fidelity={"psnr_db": 31.5, "degraded_ssim": 0.5, "fusion": {"line": "9 of 9"}},
         params={"crops_sha256": "cafe", "target": "x86"},
     )
     run = table(
         bench([replace(case, artifact=artifact)], QUICK, device, out, runner=write_runner(tmp_path))
     ).iloc[0]
     assert (run["psnr_db"], run["degraded_ssim"]) == (31.5, 0.5)
-    assert (run["calibration_sha256"], run["target"]) == ("cafe", "x86")
+    assert (run["calibration_sha256"], run["target"], run["fusion"]) == ("cafe", "x86", "9 of 9")
     assert pd.isna(run["ssim"])
 
 

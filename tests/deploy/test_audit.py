@@ -1,8 +1,6 @@
-import json
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 from qdq_examples import Graph
 
@@ -181,3 +179,109 @@ def test_every_reason_but_the_last_resort_has_a_test():
     tested = {case[2] for case in (*CASES.values(), *MIXED.values())}
     others = {"wide-types", "on-purpose", "dynamic", "float-weights", "unknown"}
     assert tested | others == set(REASONS)
+
+
+def test_a_convolution_with_float_weights_at_an_end_is_nobodys_mistake(tmp_path):
+    found = audit(three_convolutions(tmp_path, in_float="last"), target=X86)
+    (last,) = found.unfused
+    assert (last.where, last.reason) == ("last", "float-weights")
+    assert found.violations() == []
+
+
+def test_a_convolution_with_float_weights_in_the_body_is_a_violation(tmp_path):
+    found = audit(three_convolutions(tmp_path, in_float="body"), target=X86)
+    (body,) = found.unfused
+    (violation,) = found.violations()
+    assert (body.where, body.reason) == ("body", "float-weights")
+    assert f"1 of the convolutions in float: {body.node} (body: float-weights)" == violation
+
+
+def test_what_is_in_float_on_purpose_is_no_violation(tmp_path):
+    path = three_convolutions(tmp_path, in_float="body")
+    (body,) = audit(path, target=X86).unfused
+    found = audit(path, target=X86, kept=[body.node])
+    assert [one.reason for one in found.unfused] == ["on-purpose"]
+    assert found.violations() == []
+
+
+def three_convolutions(folder: Path, in_float: str) -> Path:
+    g = Graph()
+    x = g.qdq("image")
+    for where in ("first", "body", "last"):
+        if where == in_float:
+            made = g.add("Conv", x, g.constant(np.ones((8, 8, 1, 1))))
+            x = made if where == "last" else g.qdq(g.add("Elu", made))
+        else:
+            x = g.qdq(g.conv(x))
+    return g.save(folder / "net.onnx", x)
+
+
+@pytest.mark.parametrize(
+    ("norms", "conversions", "fails"), [(0, 4, False), (0, 6, True), (1, 6, False), (1, 8, True)]
+)
+def test_two_conversions_a_normalization_and_four_are_left_at_most(
+    norms, conversions, fails, tmp_path
+):
+    g = Graph()
+    x = g.qdq(g.conv(g.qdq("image")))
+    for index in range(conversions // 2 - 1):
+        # a shape that no rule fuses, and whose Q and DQ differ from the others
+        name = "LayerNormalization" if index < norms else "Elu"
+        scale = (g.constant(np.ones(8)),) if index < norms else ()
+        x = g.qdq(g.add(name, x, *scale), scale=0.05 + index / 100)
+    found = audit(g.save(tmp_path / "net.onnx", x), target=X86)
+    assert (found.norms, found.conversions) == (norms, conversions)
+    assert bool(found.violations()) == fails
+
+
+@pytest.mark.parametrize(
+    ("target", "channels", "group", "odd"),
+    [
+        (X86, 24, 24, ("depthwise channels", 16)),
+        (ARM, 24, 24, None),
+        (ARM, 12, 12, ("depthwise channels", 8)),
+        (X86, 12, 1, ("outputs", 16)),
+        (ARM, 12, 1, None),
+        (ARM, 3, 1, ("outputs", 4)),
+        (X86, 32, 1, None),
+    ],
+)
+def test_channels_off_the_multiples_of_the_kernels_are_told(target, channels, group, odd, tmp_path):
+    kind = "int8" if target is ARM else "uint8"
+    g = Graph(kind)
+    inputs = channels if group > 1 else 8
+    made = g.qdq(g.conv(g.qdq("image"), (inputs, channels), group=group))
+    path = g.save(tmp_path / "net.onnx", made, shape=(1, inputs, 8, 8))
+    found = audit(path, target=target).odd_channels
+    expected = [] if odd is None else [(odd[0], channels, odd[1])]
+    assert [(one.what, one.channels, one.multiple) for one in found] == expected
+
+
+def test_a_float_graph_has_nothing_to_fuse(line):
+    found = audit(line.fp32.path)
+    assert (found.form, found.unfused, found.violations()) == ("float", (), [])
+    assert found.in_float["LayerNormalization"] == 6
+
+
+def test_all_of_a_quantized_network_fuses(line):
+    for artifact, target in ((line.int8_x86, X86), (line.int8_arm, ARM)):
+        found = audit(artifact.path)
+        assert (found.target, found.unfused) == (target.name, ())
+        assert found.conversions <= 2 * found.norms + 4
+
+
+def test_signed_activations_without_the_option_lose_every_sum_of_several_readers(line):
+    """Quantization facts, 1.1: the option alone is why."""
+    with_option = audit(line.int8_arm.path, target=ARM).counts()
+    without = audit(line.int8_arm.path, target=X86)
+    assert with_option["Add"] == (8, 0)
+    assert without.counts()["Add"] == (0, 8)
+    assert {one.reason for one in without.unfused} == {"int8-not-allowed"}
+    assert "Q and DQ left" in without.violations()[-1]
+
+
+def test_a_file_that_is_no_model_is_refused(tmp_path):
+    path = tmp_path / "text.onnx"
+    path.write_text("no model")
+    with pytest.raises(GraphError, match=r"text\.onnx is no ONNX file"):
+        audit(path)

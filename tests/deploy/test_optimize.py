@@ -61,9 +61,65 @@ def test_a_float_graph_optimizes_to_the_same_function(line, folder):
 
 def test_the_sidecar_says_where_the_file_is_valid(x86, arm):
     valid_for = read_artifact(arm.path).params["valid_for"]
-    assert valid_for == {"onnxruntime": onnxruntime.__version__, "hardware": "arm-cpu"}
+    assert valid_for == {"onnxruntime": f">={onnxruntime.__version__}", "hardware": "arm-cpu"}
     assert arm.params["config"] == {"session.qdqisint8allowed": "1"}
     assert x86.params["level"] == "all"
+
+
+def test_the_sidecar_says_what_a_runtime_needs(arm):
+    needs = read_artifact(arm.path).fidelity["needs"]
+    assert needs["ir_version"] == onnx.load(arm.path).ir_version
+    assert needs["opsets"] == {"": 18, "com.microsoft": 1}
+
+
+def test_the_sidecar_says_what_fused(arm):
+    fusion = read_artifact(arm.path).fidelity["fusion"]
+    assert (fusion["form"], fusion["in_float"], fusion["violations"]) == ("integer", {}, [])
+    assert fusion["integer"] == {
+        name: count for name, count in ops(arm).items() if name.startswith("QLinear")
+    }
+
+
+@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
+def test_every_target_keeps_its_fusions(target):
+    """The rules of quantization.md, section 9, 1 and 2, and of section 4."""
+    allowed = "0" if target.name.startswith(("x86", "nnapi", "qnn")) else "1"
+    assert target.config["session.qdqisint8allowed"] == allowed
+    if target.name != "x86":
+        assert "NchwcTransformer" in target.disabled_optimizers
+    if target.name.startswith(("nnapi", "xnnpack", "qnn")):
+        assert target.level == "basic"
+
+
+def test_a_users_signed_graph_is_not_taken_for_unsigned_hardware(line, folder):
+    theirs = replace(line.int8_arm, kind="external", params={})
+    with pytest.raises(
+        GraphError, match=r"has int8 activations, and x86 takes uint8: pass --target arm-cpu"
+    ):
+        optimize(theirs, X86, folder, line.probe)
+
+
+def test_what_is_in_float_on_purpose_is_told_from_what_fell_out(line, folder):
+    graph = onnx.load(line.int8_x86.path)
+    last = [node.name for node in graph.graph.node if node.op_type == "Add"][-1]
+    drop_rounding_behind(graph, last)
+    path = folder / "edited.onnx"
+    folder.mkdir()
+    onnx.save(graph, path)
+    parent = replace(line.int8_x86, path=path, sha256="edited", fidelity={"in_float": {last: ""}})
+    artifact, _ = optimize(parent, X86, folder, line.probe)
+    assert artifact.fidelity["fusion"]["reasons"] == {"on-purpose": 1}
+    assert artifact.fidelity["fusion"]["on_purpose"] == [last]
+
+
+def drop_rounding_behind(model: onnx.ModelProto, name: str) -> None:
+    """Let the readers of a node's Q and DQ read the node."""
+    (node,) = [one for one in model.graph.node if one.name == name]
+    (q,) = [one for one in model.graph.node if node.output[0] in one.input]
+    (dq,) = [one for one in model.graph.node if q.output[0] in one.input]
+    node.output[0] = dq.output[0]
+    for one in (q, dq):
+        model.graph.node.remove(one)
 
 
 def test_the_sidecar_measures_the_deployed_graph(line, x86):

@@ -74,6 +74,12 @@ def test_a_missing_column_is_named(write_session, line, rewrite):
         load(folder)
 
 
+def test_a_column_that_came_later_is_empty_in_older_rows(write_session, line, rewrite):
+    folder = write_session(line)
+    rewrite(folder, "runs", lambda runs: runs.drop(columns="fusion"))
+    assert load(folder).runs["fusion"].isna().all()
+
+
 def test_words_in_a_column_of_numbers_are_refused(write_session, line, rewrite):
     folder = write_session(line)
     rewrite(folder, "samples", lambda samples: samples.assign(latency_ns="fast"))

@@ -156,6 +156,15 @@ def test_rounding_moves_an_end_by_at_most_half_of_the_half_width(value, share):
     assert abs(shown[1] - high) <= allowed
 
 
+def test_what_of_a_graph_fused_is_told_below_the_table(table_of):
+    cases = {
+        "plain": {"latency_ms": 40},
+        "int8-opt-x86": {"latency_ms": 20, "fusion": "9 of 9 operators in integers"},
+    }
+    table = table_of(cases)
+    assert "int8-opt-x86: 9 of 9 operators in integers." in table.notes
+
+
 def test_footnotes_past_nine_keep_their_digits():
     assert superscript(12) == "¹²"
 
