@@ -143,8 +143,6 @@ def _crop_first(graph: ir.Graph, crop: ir.Node) -> bool:
         assert shape is not None
         inner = new_node("Slice", [other, *crop.inputs[1:]], name=f"{crop.name}_first", shape=shape)
         inputs = [inner.outputs[0], pad.inputs[0]]
-        if index == 0:
-            inputs.reverse()
         replace_value(
             graph, crop, [inner, new_node("Add", inputs, name=f"{total.name}_cropped", shape=shape)]
         )

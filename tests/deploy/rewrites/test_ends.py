@@ -17,13 +17,15 @@ def network(
     outputs: int = 3,
     kernel: int = 3,
     tail: str = "y = Relu (d)",
+    *,
     bias: bool = True,
+    last: str = "",
 ) -> ir.Model:
     pads = f"pads = [{kernel // 2}, {kernel // 2}, {kernel // 2}, {kernel // 2}]"
     text = f"""g (float[1,{channels},4,6] x) => (float[n,c,h,w] y) {{
         f = Conv <{pads}> (x, v)
         r = Relu (f)
-        d = Conv <{pads}> (r, w{", b" * bias})
+        d = Conv <{last or pads}> (r, w{", b" * bias})
         {tail}
     }}"""
     arrays = {"v": drawn(16, channels, kernel, kernel), "w": drawn(outputs, 16, kernel, kernel)}
@@ -55,6 +57,13 @@ def test_three_inputs_become_four_and_three_outputs_sixteen():
         "padded: 3 input channels to 4",
         "padded: 3 output channels to 16",
     ]
+
+
+@pytest.mark.parametrize("last", ["strides = [2, 3]", "dilations = [2, 1]", "pads = [0, 2, 1, 0]"])
+def test_the_last_convolution_keeps_its_geometry(last):
+    model = network(last=last)
+    copy, _ = rewritten(model, use_padded_ends)
+    assert_same_output(model, copy, drawn(1, 3, 4, 6))
 
 
 def test_what_else_reads_the_input_reads_it_as_it_was():

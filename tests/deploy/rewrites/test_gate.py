@@ -15,7 +15,7 @@ GATE = "y = Mul (p, q)"
 
 def slices(half: int, whole: int, last: int | None = None) -> str:
     """Write the halves as two Slices, as older exporters do."""
-    ints = {"zero": 0, "half": half, "end": last or whole, "axis": 1}
+    ints = {"zero": 0, "two": 2, "half": half, "end": last or whole, "axis": 1}
     constants = "\n".join(f"{k} = Constant <value_ints = [{v}]> ()" for k, v in ints.items())
     return f"{constants}\np = Slice (c, zero, half, axis)\nq = Slice (c, half, end, axis)"
 
@@ -95,12 +95,25 @@ def test_it_can_be_kept():
     [
         (SPLIT, "y = Add (p, q)"),
         (UNEVEN, "y = Mul (q, q)"),
+        (UNEVEN.replace("8, 24", "1, 31"), GATE),
+        (slices(16, 32) + "\nr = Slice (c, zero, end, axis)", GATE),
+        (slices(16, 32).replace("axis)", "axis, two)"), GATE),
         (SPLIT, "y = Mul (p, x1)\nr = Relu (q)"),
         ("p, q = Split <axis = 3, num_outputs = 2> (d)", GATE),
         (slices(16, 24), "s = Constant <value_floats = [2.0]> ()\ny = Mul (p, s)\nr = Relu (q)"),
         (slices(16, 32), "r = Relu (c)\nm = Mul (p, q)\ny = Concat <axis = 1> (m, r)"),
     ],
-    ids=["sum", "uneven", "only one half", "another axis", "not halves", "whole read too"],
+    ids=[
+        "sum",
+        "uneven",
+        "one beside the others",
+        "a third part",
+        "every second",
+        "only one half",
+        "another axis",
+        "not halves",
+        "whole read too",
+    ],
 )
 def test_what_is_no_product_of_halves_is_left_alone(halves, gate):
     extra = "x1 = Identity (p)\n" if "x1" in gate else ""

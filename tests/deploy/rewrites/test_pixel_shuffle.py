@@ -188,6 +188,19 @@ def test_another_order_of_six_axes_is_no_shuffle(perm):
     assert assert_untouched(model, use_pixel_shuffle).skipped == {}
 
 
+def test_axes_of_other_sizes_are_no_shuffle():
+    model = small_graph(
+        """g (float[1,8,2,3] x) => (float[1,2,4,6] y) {
+            to_six = Constant <value_ints = [1, 2, 2, 1, 4, 3]> ()
+            six = Reshape (x, to_six)
+            mixed = Transpose <perm = [0, 1, 4, 2, 5, 3]> (six)
+            to_four = Constant <value_ints = [1, 2, 4, 6]> ()
+            y = Reshape (mixed, to_four)
+        }"""
+    )
+    assert assert_untouched(model, use_pixel_shuffle).skipped == {}
+
+
 def test_what_the_rewrite_gives_is_dcr_of_the_reordered_channels():
     model = conv_and_shuffle(sizes=(2, 1, 1))
     copy, _ = rewritten(model, use_pixel_shuffle)
