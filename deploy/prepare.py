@@ -29,10 +29,18 @@ from deploy.fidelity import Probe, require_max_error
 from deploy.files import temporary_beside
 from deploy.inference import open_run
 from deploy.onnx_file import any_image_input, load_graph
+from deploy.rewrites.attention import use_row_attention
+from deploy.rewrites.ends import use_padded_ends
+from deploy.rewrites.fold_affine import fold_affines
 from deploy.rewrites.forms import Forms
+from deploy.rewrites.full_rank import use_full_rank
+from deploy.rewrites.gate import use_gate_convolutions
 from deploy.rewrites.global_pool import use_global_pool
-from deploy.rewrites.layer_norm import use_fused_layer_norm
+from deploy.rewrites.layer_norm import use_layer_norm
 from deploy.rewrites.outcome import Outcome
+from deploy.rewrites.pads import use_conv_pads
+from deploy.rewrites.pixel_shuffle import use_pixel_shuffle
+from deploy.rewrites.transposed_convolution import use_shuffled_convolution
 
 MAX_ERROR = 1e-4  # of the range of the output
 
@@ -41,8 +49,16 @@ Rewrite = Callable[[ir.Model, Forms, Crops], Outcome]
 
 # in the order they are applied; each rewrites in place
 REWRITES: dict[str, Rewrite] = {
+    "pads": lambda model, forms, crops: use_conv_pads(model),
+    "transposed_convolution": lambda model, forms, crops: use_shuffled_convolution(model),
+    "pixel_shuffle": lambda model, forms, crops: use_pixel_shuffle(model, forms.shuffle),
     "global_pool": lambda model, forms, crops: use_global_pool(model),
-    "layer_norm": lambda model, forms, crops: use_fused_layer_norm(model),
+    "layer_norm": lambda model, forms, crops: use_layer_norm(model, forms.layernorm, crops),
+    "affine": lambda model, forms, crops: fold_affines(model),
+    "gate": lambda model, forms, crops: use_gate_convolutions(model, forms.gate),
+    "attention": lambda model, forms, crops: use_row_attention(model, forms.attention),
+    "ends": lambda model, forms, crops: use_padded_ends(model, forms.ends),
+    "full_rank": lambda model, forms, crops: use_full_rank(model),
 }
 
 

@@ -1,139 +1,125 @@
-"""LayerNorm2d in primitive operators -> Transpose, LayerNormalization, Transpose.
+"""LayerNorm2d -> a faster form of the same function, its affine inside the convolutions after it.
 
-With m = mean(x, C) and v = mean((x - m)^2, C), over channels at each pixel,
+With P = I - 11^T / C, which subtracts the mean of a pixel's C channels, and v its variance,
 
-    (x - m) / sqrt(v + eps) * w + b = LayerNormalization(x, w, b, axis=C, epsilon=eps)
+    LN(x) = w P x / sqrt(v + eps) + b
 
-once C is the last axis: the same formula, in one kernel that reads x once. The two transposes
-around it vanish next to int8 convolutions, which run channels-last anyway.
+lp       Let Q hold C - 1 orthonormal rows, each orthogonal to (1, ..., 1), so that Q^T Q = P and
+         ||Q x||^2 = ||P x||^2 = C v. One more channel of the constant sqrt(C eps) makes it
+         C (v + eps), and C channels again:
+
+             u = [Q x, sqrt(C eps)]        LN(x) = sqrt(C) w Q^T (u / ||u||)[:C-1] + b
+
+         u is a 1x1 convolution of constant weights, which integer kernels run, and u / ||u|| is
+         LpNormalization over the last axis, between two Transposes.
+fused    LayerNormalization between two Transposes; one kernel.
+folded   conv1x1(LN(x); W, c) = conv1x1(x r; W diag(w) P, c + W b) with r = 1 / sqrt(v + eps), one
+         number a pixel: the centering costs nothing at all. v = mean(x^2) - mean(x)^2, both means
+         being 1x1 convolutions to one channel, unless float32 would cancel too much of it on the
+         crops; then P x is computed once and v = mean((P x)^2).
+
+w, b and what stands before (u / ||u||) go into the convolutions that read LN(x), in all forms, if
+nothing else does and they do not pad.
+
+`auto` takes the one that is fast in integer form, which is what is deployed: lp up to LP_CHANNELS,
+fused from there on. LayerNormalization works on C values at a time, which is slow for few, and a
+convolution of C x C grows. The int8 block of 0.5 M values took, in ms on x86 with VNNI (least of
+40 runs, 1 thread), and executes, in instructions a value on ARM:
+
+    C         16           32           48           64           128
+    x86       1.29 1.71    1.13 1.19    1.21 1.07    1.29 0.99    1.76 1.10      lp, fused
+    ARM       13.3 25.3                              15.1 16.5    20.7 15.1
+
+LpNormalization runs on one thread only, which speaks for fused where there are many.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 import onnx_ir as ir
 
-from deploy.rewrites.matching import (
-    constant_beside,
-    constant_ints,
-    constant_of,
-    is_op,
-    maker,
-    replace_value,
-    sole_user,
-)
+from deploy.rewrites.channel_moments import greatest_offsets
+from deploy.rewrites.forms import LayerNormForm
+from deploy.rewrites.layer_norm_forms import WRITERS, Site
+from deploy.rewrites.layer_norm_match import LayerNorm, find_layer_norm
 from deploy.rewrites.outcome import Outcome
 
 LAYER_NORMALIZATION_OPSET = 17
-CHANNELS_LAST, CHANNELS_FIRST = [0, 2, 3, 1], [0, 3, 1, 2]
+LP_CHANNELS = 48
+
+ORDER: dict[str, tuple[str, ...]] = {  # form asked for -> what is tried, the first that can be
+    "lp": ("lp",),
+    "fused": ("fused", "lp"),
+    "folded": ("folded", "fused"),
+}
 
 
-@dataclass(frozen=True)
-class _Match:
-    last: ir.Node  # the node whose output the rewrite gives
-    image: ir.Value  # (N, C, H, W)
-    eps: float
-    weight: np.ndarray  # (C,)
-    bias: np.ndarray  # (C,)
+def use_layer_norm(
+    model: ir.Model, form: LayerNormForm = "auto", crops: Sequence[np.ndarray] = ()
+) -> Outcome:
+    """Rewrite every LayerNorm2d in place.
 
-
-def use_fused_layer_norm(model: ir.Model) -> Outcome:
-    """Rewrite every LayerNorm2d in place. Needs opset 17."""
+    Args:
+        crops: real inputs (1, C, H, W), on which `folded` is measured.
+    """
     outcome = Outcome()
-    if model.opset_imports.get("", 0) < LAYER_NORMALIZATION_OPSET:
+    if form == "keep":
         return outcome
-    matches = [found for node in model.graph if (found := _match(node))]
-    for index, found in enumerate(matches):
-        _replace(model.graph, found, f"layer_norm_{index}")
-        outcome.applied.append(str(found.last.name))
+    found = []
+    for node in model.graph:
+        one = find_layer_norm(node)
+        if isinstance(one, str):
+            outcome.skipped[node.name or ""] = one
+        elif one is not None:
+            found.append(one)
+    offsets = _offsets(model, found, crops) if form == "folded" else [np.inf] * len(found)
+    for norm, offset in zip(found, offsets, strict=True):
+        _rewrite(Site(model, norm, offset), form, outcome)
     return outcome
 
 
-def _match(divide: ir.Node) -> _Match | None:
-    if not is_op(divide, "Div"):
-        return None
-    image = _centered(divide.inputs[0])
-    root = maker(divide.inputs[1], "Sqrt")
-    shifted = maker(root.inputs[0], "Add") if root else None
-    parts = constant_beside(shifted) if shifted else None
-    if image is None or parts is None or parts[1].size != 1 or not _is_variance(parts[0], image):
-        return None
-    if image.shape is None or not isinstance(image.shape[1], int):
-        return None
-    channels = image.shape[1]
-    last, weight = _affine(divide, "Mul", channels, np.ones(channels, np.float32))
-    last, bias = _affine(last, "Add", channels, np.zeros(channels, np.float32))
-    return _Match(last, image, float(parts[1].reshape(())), weight, bias)
+def _offsets(
+    model: ir.Model, found: Sequence[LayerNorm], crops: Sequence[np.ndarray]
+) -> list[float]:
+    if not found or not crops:
+        return [np.inf] * len(found)
+    return greatest_offsets(model, [(norm.image, norm.eps) for norm in found], crops)
 
 
-def _centered(value: ir.Value | None) -> ir.Value | None:
-    """Give x where value = x - mean(x, axis 1)."""
-    subtract = maker(value, "Sub")
-    if subtract is None or subtract.inputs[0] is None:
-        return None
-    image = subtract.inputs[0]
-    return image if _channel_mean_of(subtract.inputs[1]) is image else None
+def _order(norm: LayerNorm, form: LayerNormForm) -> tuple[str, ...]:
+    if form != "auto":
+        return ORDER[form]
+    return ("lp",) if norm.channels <= LP_CHANNELS else ("fused", "lp")
 
 
-def _channel_mean_of(value: ir.Value | None) -> ir.Value | None:
-    """Give x where value = mean(x, axis 1, keepdims)."""
-    mean = maker(value, "ReduceMean")
-    if mean is None or mean.attributes.get_int("keepdims", 1) != 1:
-        return None
-    if len(mean.inputs) > 1:
-        axes = constant_ints(mean.inputs[1])
-    else:
-        axes = list(mean.attributes.get_ints("axes", []))
-    return mean.inputs[0] if axes in ([1], [-3]) else None
+def _rewrite(site: Site, form: LayerNormForm, outcome: Outcome) -> None:
+    reasons: list[str] = []
+    name = site.norm.name
+    for tried in _order(site.norm, form):
+        obstacle = _obstacle(site, tried)
+        if obstacle is not None:
+            reasons.append(f"not {tried}: {obstacle}")
+        elif tried == "fused" and _is_done(site):
+            outcome.skipped[name] = "; ".join(["it is fused already", *reasons])
+            return
+        else:
+            WRITERS[tried](site)
+            outcome.applied.append(name)
+            outcome.forms[name] = "; ".join([tried, *reasons])
+            return
+    outcome.skipped[name] = "; ".join(reasons)
 
 
-def _is_variance(value: ir.Value, image: ir.Value) -> bool:
-    """Say whether value = mean((x - mean(x))^2, axis 1), squared by Pow or by Mul."""
-    squared = _channel_mean_of(value)
-    node = squared.producer() if squared is not None else None
-    if node is not None and is_op(node, "Pow"):
-        exponent = constant_of(node.inputs[1])
-        is_two = exponent is not None and exponent.size == 1 and float(exponent.reshape(())) == 2
-        return is_two and _centered(node.inputs[0]) is image
-    if node is not None and is_op(node, "Mul"):
-        return _centered(node.inputs[0]) is image and _centered(node.inputs[1]) is image
-    return False
+def _obstacle(site: Site, form: str) -> str | None:
+    opset = site.model.opset_imports.get("", 0)
+    if form == "fused" and opset < LAYER_NORMALIZATION_OPSET:
+        return f"the operator needs opset {LAYER_NORMALIZATION_OPSET}, not {opset}"
+    readers = site.readers(mixed=True)
+    return readers if form == "folded" and isinstance(readers, str) else None
 
 
-def _affine(
-    node: ir.Node, op_type: str, channels: int, neutral: np.ndarray
-) -> tuple[ir.Node, np.ndarray]:
-    """Give the per-channel Mul or Add that alone reads a node, else the node and neutral values."""
-    user = sole_user(node.outputs[0])
-    parts = constant_beside(user) if user is not None and is_op(user, op_type) else None
-    if user is None or parts is None or not _is_per_channel(parts[1], channels):
-        return node, neutral
-    return user, np.ascontiguousarray(np.broadcast_to(parts[1].reshape(-1), (channels,)))
-
-
-def _is_per_channel(array: np.ndarray, channels: int) -> bool:
-    full = (1,) * (4 - array.ndim) + array.shape
-    return array.ndim <= 4 and full in ((1, channels, 1, 1), (1, 1, 1, 1))
-
-
-def _replace(graph: ir.Graph, found: _Match, name: str) -> None:
-    scale, bias = (
-        ir.Value(name=f"{name}.{part}", const_value=ir.tensor(array.astype(np.float32)))
-        for part, array in (("weight", found.weight), ("bias", found.bias))
-    )
-    for value in (scale, bias):
-        value.shape, value.dtype = value.const_value.shape, value.const_value.dtype  # type: ignore
-        graph.register_initializer(value)
-    to_last = ir.node("Transpose", [found.image], {"perm": CHANNELS_LAST}, name=f"{name}_to_last")
-    normalize = ir.node(
-        "LayerNormalization",
-        [to_last.outputs[0], scale, bias],
-        {"axis": -1, "epsilon": found.eps},
-        name=name,
-    )
-    to_first = ir.node(
-        "Transpose", [normalize.outputs[0]], {"perm": CHANNELS_FIRST}, name=f"{name}_to_first"
-    )
-    for index, node in enumerate((to_last, normalize, to_first)):
-        node.outputs[0].name = f"{name}_{index}"
-    replace_value(graph, found.last, [to_last, normalize, to_first])
+def _is_done(site: Site) -> bool:
+    """Say whether it is a LayerNormalization with nothing to take out of it."""
+    is_neutral = (site.norm.weight == 1).all() and not site.norm.bias.any()
+    takes_none = isinstance(site.readers(mixed=False), str)
+    return site.norm.is_fused and (bool(is_neutral) or takes_none)

@@ -39,6 +39,22 @@ def constant_beside(node: ir.Node) -> tuple[ir.Value, np.ndarray] | None:
     return None
 
 
+def per_channel(array: np.ndarray, channels: int, axis: int = -3) -> np.ndarray | None:
+    """Give a constant that is one value a channel, or one in all, as (C,); None for others.
+
+    Args:
+        axis: that of the channels, counted from the end; -3 for an image (N, C, H, W).
+    """
+    if array.ndim > 4:
+        return None
+    full = (1,) * (4 - array.ndim) + array.shape
+    wanted = [1, 1, 1, 1]
+    wanted[axis] = channels
+    if full not in (tuple(wanted), (1, 1, 1, 1)):
+        return None
+    return np.ascontiguousarray(np.broadcast_to(array.reshape(-1), (channels,)))
+
+
 def sole_user(value: ir.Value) -> ir.Node | None:
     """Give the one node that reads a value; None where several do, or it is a graph output."""
     users = list(value.uses())

@@ -25,7 +25,7 @@ def test_every_layer_norm_and_pool_of_a_nafnet_is_rewritten(line):
     before, after = op_types(line.plain.path), op_types(line.fp32.path)
     blocks = 3
     assert before.count("Sqrt") == 2 * blocks
-    assert after.count("LayerNormalization") == 2 * blocks
+    assert after.count("LpNormalization") == 2 * blocks
     assert after.count("GlobalAveragePool") == blocks
     assert not {"Sqrt", "Pow", "Sub", "Div", "ReduceMean"} & set(after)
 

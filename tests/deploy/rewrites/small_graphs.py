@@ -13,16 +13,16 @@ from deploy.inference import open_run
 from deploy.prepare import readable
 from deploy.rewrites.outcome import Outcome
 
-HEADER = '<ir_version: 8, opset_import: ["" : 18]>\n'
+HEADER = '<ir_version: 8, opset_import: ["" : %d]>\n'
 
 
-def small_graph(text: str, **arrays: np.ndarray) -> ir.Model:
+def small_graph(text: str, opset: int = 18, **arrays: np.ndarray) -> ir.Model:
     """Give a graph from its text, such as `g (float[1,3,8,8] x) => (float[1,4,8,8] y) { ... }`.
 
     Args:
         arrays: the initializers that the text names; float64 ones become float32.
     """
-    proto = onnx.parser.parse_model(HEADER + text)
+    proto = onnx.parser.parse_model(HEADER % opset + text)
     for name, array in arrays.items():
         as_stored = array.astype(np.float32) if array.dtype == np.float64 else array
         proto.graph.initializer.append(numpy_helper.from_array(as_stored, name))
