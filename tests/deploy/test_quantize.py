@@ -5,7 +5,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from calib.ranges import Ranges
+from calib.statistics import Statistics
 from deploy.artifact import Artifact, read_artifact
 from deploy.errors import FidelityError, GraphError
 from deploy.export import export
@@ -54,7 +54,7 @@ def test_every_convolution_is_quantized_and_no_layer_norm(line):
     for node in model.graph.node:
         if node.op_type == "Conv":
             assert {makers[name] for name in node.input} == {"DequantizeLinear"}
-    norms = [node for node in model.graph.node if node.op_type == "LayerNormalization"]
+    norms = [node for node in model.graph.node if node.op_type == "LpNormalization"]
     assert len(norms) == 6
     assert not any(
         name in makers and "Linear" in makers[name] for n in norms for name in n.input[1:]
@@ -64,7 +64,7 @@ def test_every_convolution_is_quantized_and_no_layer_norm(line):
 def test_the_sidecar_tells_what_it_was_calibrated_on_and_what_was_lost(line):
     artifact = read_artifact(line.int8_arm.path)
     assert artifact.parent_sha256 == line.fp32.sha256
-    assert artifact.params["crops_sha256"] == line.ranges.crops_sha256
+    assert artifact.params["crops_sha256"] == line.statistics.origin.crops_sha256
     assert artifact.params["crops"] == {"crops": 12}
     assert 25 < artifact.fidelity["psnr_vs_fp32_db"] < 80
 
@@ -73,7 +73,7 @@ def test_quantizing_again_does_nothing(line):
     folder = line.fp32.path.parent
     again, made = quantize(
         line.fp32,
-        line.ranges,
+        line.statistics,
         TARGETS["x86"],
         folder,
         line.probe,
@@ -86,7 +86,7 @@ def test_quantizing_again_does_nothing(line):
 def test_force_quantizes_again_to_the_same_bytes(line):
     again, made = quantize(
         line.fp32,
-        line.ranges,
+        line.statistics,
         TARGETS["x86"],
         line.fp32.path.parent,
         line.probe,
@@ -99,11 +99,11 @@ def test_force_quantizes_again_to_the_same_bytes(line):
 
 
 def test_ranges_that_clip_everything_leave_no_file(line, folder):
-    narrow = {name: (low / 1000, high / 1000) for name, (low, high) in line.ranges.limits.items()}
+    narrow = {name: in_a_thousandth(one) for name, one in line.statistics.tensors.items()}
     with pytest.raises(FidelityError, match=r"dB against fp32 is below the bound of 20\.0 dB"):
         quantize(
             line.fp32,
-            replace(line.ranges, limits=narrow),
+            replace(line.statistics, tensors=narrow),
             TARGETS["x86"],
             folder,
             line.probe,
@@ -117,7 +117,7 @@ def test_a_bound_that_cannot_be_met_says_what_was_reached(line, folder):
     with pytest.raises(FidelityError, match=r"\d+\.\d dB against fp32 is below the bound of 90\.0"):
         quantize(
             line.fp32,
-            line.ranges,
+            line.statistics,
             TARGETS["arm-cpu"],
             folder,
             line.probe,
@@ -157,6 +157,6 @@ def test_an_opset_without_per_channel_weights_is_refused(tmp_path):
         require_quantizable(relu_model(12, "GlobalAveragePool"), tmp_path)
 
 
-def test_ranges_belong_to_one_file(line):
-    assert isinstance(line.ranges, Ranges)
-    assert line.ranges.model_sha256 == line.fp32.sha256
+def test_statistics_belong_to_one_file(line):
+    assert isinstance(line.statistics, Statistics)
+    assert line.statistics.origin.model_sha256 == line.fp32.sha256
