@@ -6,7 +6,7 @@ for a target, in a temporary folder; a file that holds integer operators is look
 
 import tempfile
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import onnx_ir as ir
 
 from deploy.artifact import Artifact
 from deploy.findings import AUDITED, LEFT, ON_PURPOSE, Audit, OddChannels, Unfused
-from deploy.fusion import Cause, cause_of, is_float
+from deploy.fusion import Cause, cause_of, conversions_beside, is_float
 from deploy.inference import open_session
 from deploy.integer_ops import (
     INTEGER_CONVOLUTIONS,
@@ -34,19 +34,21 @@ from deploy.placement import TARGETS, Target
 X86_MULTIPLES, OTHER_MULTIPLES = (16, 16), (8, 4)
 
 
-def audit(path: Path, *, target: Target | None = None, kept: Collection[str] = ()) -> Audit:
+def audit(
+    path: Path, *, target: Target | None = None, kept: Mapping[str, str] | None = None
+) -> Audit:
     """Look at how a model file runs on a target.
 
     Args:
         path: .onnx or .ort; float, in QDQ form, or with integer operators.
         target: the hardware; the one whose activations are of the file's type if None.
-        kept: names of the nodes that are in float on purpose.
+        kept: name of each node that is in float on purpose -> why.
 
     Raises:
         GraphError: the file is no model, or ONNX Runtime does not load it.
     """
     proto = load_graph(path)
-    chosen = target or _fitting(proto)
+    chosen, kept = target or _fitting(proto), kept or {}
     form = form_of(proto)
     if form == "float":
         operators = Counter(node.op_type for node in proto.graph.node)
@@ -66,10 +68,10 @@ def audit(path: Path, *, target: Target | None = None, kept: Collection[str] = (
     )
 
 
-def kept_in_float(artifact: Artifact) -> frozenset[str]:
-    """Give the names of the nodes that a file's sidecar says are in float on purpose."""
+def kept_in_float(artifact: Artifact) -> dict[str, str]:
+    """Give each node that a file's sidecar says is in float on purpose, and why."""
     recorded = artifact.fidelity.get("fusion", {}).get("on_purpose")
-    return frozenset(recorded or artifact.fidelity.get("in_float", ()))
+    return dict(recorded or artifact.fidelity.get("in_float", {}))
 
 
 def _fitting(proto: onnx.ModelProto) -> Target:
@@ -78,7 +80,7 @@ def _fitting(proto: onnx.ModelProto) -> Target:
     return next(TARGETS[name] for name in preferred if TARGETS[name].activations == wanted)
 
 
-def _of_qdq(path: Path, proto: onnx.ModelProto, target: Target, kept: Collection[str]) -> Audit:
+def _of_qdq(path: Path, proto: onnx.ModelProto, target: Target, kept: Mapping[str, str]) -> Audit:
     source = list(ir.from_proto(proto).graph)
     numbered = onnx.ModelProto()
     numbered.CopyFrom(proto)
@@ -159,7 +161,7 @@ def _counted(nodes: Sequence[ir.Node], eight_bit: Collection[ir.Value]) -> dict[
 def _unfused(
     nodes: Sequence[ir.Node],
     in_float: Sequence[ir.Node],
-    kept: Collection[str],
+    kept: Mapping[str, str],
     *,
     int8_allowed: bool | None,
 ) -> tuple[Unfused, ...]:
@@ -168,9 +170,17 @@ def _unfused(
     for node in in_float:
         cause, name = cause_of(node, int8_allowed=int8_allowed), own_name(node)
         if name in kept:
-            cause = Cause(ON_PURPOSE, f"else {cause.reason}: {cause.detail}")
-        operator = float_name(node.op_type)
-        found.append(Unfused(name, operator, where.get(node, ""), cause.reason, cause.detail))
+            cause = Cause(ON_PURPOSE, kept[name])
+        found.append(
+            Unfused(
+                name,
+                float_name(node.op_type),
+                where.get(node, ""),
+                cause.reason,
+                cause.detail,
+                conversions_beside(node),
+            )
+        )
     return tuple(found)
 
 

@@ -28,7 +28,8 @@ class Unfused:
     Attributes:
         where: of a convolution as `integer_ops.positions` has it; of anything else empty.
         reason: a key of `fusion.REASONS`.
-        detail: the tensors and nodes that are the reason.
+        detail: the tensors and nodes that are the reason; why, of what is in float on purpose.
+        conversions: Q and DQ right beside it.
     """
 
     node: str
@@ -36,6 +37,7 @@ class Unfused:
     where: str
     reason: str
     detail: str
+    conversions: int
 
     @property
     def is_wanted(self) -> bool:
@@ -102,10 +104,9 @@ class Audit:
     def most_conversions(self) -> int:
         """How many Q and DQ a well-made graph has at most.
 
-        Two a normalization, four for the ends, and for an operator that is wanted in float one on
-        each of its inputs and one on its output.
+        Two a normalization, four for the ends, and those beside what is wanted in float.
         """
-        needed = sum(2 if one.operator in CONVOLUTIONS else 3 for one in self.kept)
+        needed = sum(one.conversions for one in self.kept)
         return CONVERSIONS_PER_NORM * self.norms + CONVERSIONS_AT_ENDS + needed
 
     def counts(self) -> dict[str, tuple[int, int]]:
@@ -142,7 +143,9 @@ class Audit:
             "integer": dict(self.integer),
             "in_float": dict(Counter(one.operator for one in self.unfused)),
             "reasons": dict(Counter(one.reason for one in self.unfused)),
-            "on_purpose": [one.node for one in self.unfused if one.reason == ON_PURPOSE],
+            "on_purpose": {
+                one.node: one.detail for one in self.unfused if one.reason == ON_PURPOSE
+            },
             "left": dict(self.left),
             "normalizations": self.norms,
             "odd_channels": len(self.odd_channels),

@@ -104,6 +104,21 @@ def _causes(node: ir.Node, int8_allowed: bool | None) -> Iterator[Cause]:
         yield Cause("int8-not-allowed", "its activations are int8")
 
 
+def conversions_beside(node: ir.Node) -> int:
+    """Give how many Q and DQ a float operator needs: on its inputs, and behind its output."""
+    before = sum(_is(value.producer(), "DequantizeLinear") for value in _activations(node))
+    return before + sum(_is(one, "QuantizeLinear") for one in _readers(node.outputs[0]))
+
+
+def _readers(value: ir.Value) -> list[ir.Node]:
+    """Give the nodes that read a value, behind moves."""
+    return [
+        reader
+        for one in value.consumers()
+        for reader in (_readers(one.outputs[0]) if one.op_type in MOVES else (one,))
+    ]
+
+
 def node_label(node: ir.Node) -> str:
     """Give a node's name, or its output's where it has none."""
     return node.name or str(node.outputs[0].name)
@@ -207,9 +222,7 @@ def _output_causes(node: ir.Node) -> Iterator[Cause]:
 
 def _sole_reader(value: ir.Value) -> ir.Node | None:
     """Give the one node that reads a value, behind moves; None where it is not one."""
-    readers = value.consumers()
-    while len(readers) == 1 and readers[0].op_type in MOVES:
-        readers = readers[0].outputs[0].consumers()
+    readers = _readers(value)
     return readers[0] if len(readers) == 1 else None
 
 

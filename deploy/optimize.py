@@ -1,7 +1,7 @@
 """`int8` or `fp32` + target -> the graph as ONNX Runtime optimizes it, saved and re-verified."""
 
 import platform
-from collections.abc import Collection
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +89,7 @@ def optimize(
         require_same_in_fresh_process(
             temporary, crop, run(crop), level=target.level, config=target.config
         )
-        found = audit(temporary, target=target, kept=_names_of(graph, kept_in_float(parent)))
+        found = audit(temporary, target=target, kept=_named_in_saved(graph, kept_in_float(parent)))
         artifact = write_artifact(
             temporary,
             folder,
@@ -126,10 +126,15 @@ def save_optimized(model: Path, target: Target, to: Path) -> None:
         )
 
 
-def _names_of(graph: onnx.ModelProto, nodes: Collection[str]) -> set[str]:
-    """Give the names that nodes may have in the saved graph: NCHWc ones go by their output."""
-    outputs = {name for node in graph.graph.node if node.name in nodes for name in node.output}
-    return outputs | set(nodes)
+def _named_in_saved(graph: onnx.ModelProto, kept: Mapping[str, str]) -> dict[str, str]:
+    """Add the names that nodes may have in the saved graph: NCHWc ones go by their output."""
+    outputs = {
+        name: kept[node.name]
+        for node in graph.graph.node
+        if node.name in kept
+        for name in node.output
+    }
+    return {**kept, **outputs}
 
 
 def _needs(saved: Path) -> dict[str, Any]:

@@ -199,8 +199,8 @@ def test_a_convolution_with_float_weights_in_the_body_is_a_violation(tmp_path):
 def test_what_is_in_float_on_purpose_is_no_violation(tmp_path):
     path = three_convolutions(tmp_path, in_float="body")
     (body,) = audit(path, target=X86).unfused
-    found = audit(path, target=X86, kept=[body.node])
-    assert [one.reason for one in found.unfused] == ["on-purpose"]
+    found = audit(path, target=X86, kept={body.node: "asked for"})
+    assert [(one.reason, one.detail) for one in found.unfused] == [("on-purpose", "asked for")]
     assert found.violations() == []
 
 
@@ -260,7 +260,7 @@ def test_channels_off_the_multiples_of_the_kernels_are_told(target, channels, gr
 def test_a_float_graph_has_nothing_to_fuse(line):
     found = audit(line.fp32.path)
     assert (found.form, found.unfused, found.violations()) == ("float", (), [])
-    assert found.in_float["LayerNormalization"] == 6
+    assert found.in_float["Conv"] > 0
 
 
 def test_all_of_a_quantized_network_fuses(line):

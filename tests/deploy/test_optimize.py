@@ -106,10 +106,12 @@ def test_what_is_in_float_on_purpose_is_told_from_what_fell_out(line, folder):
     path = folder / "edited.onnx"
     folder.mkdir()
     onnx.save(graph, path)
-    parent = replace(line.int8_x86, path=path, sha256="edited", fidelity={"in_float": {last: ""}})
+    parent = replace(
+        line.int8_x86, path=path, sha256="edited", fidelity={"in_float": {last: "asked for"}}
+    )
     artifact, _ = optimize(parent, X86, folder, line.probe)
     assert artifact.fidelity["fusion"]["reasons"] == {"on-purpose": 1}
-    assert artifact.fidelity["fusion"]["on_purpose"] == [last]
+    assert artifact.fidelity["fusion"]["on_purpose"] == {last: "asked for"}
 
 
 def drop_rounding_behind(model: onnx.ModelProto, name: str) -> None:
