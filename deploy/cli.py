@@ -11,15 +11,19 @@ import typer
 
 from deploy.cli_options import (
     BUILD,
+    Attention,
     Checkpoint,
     Cooldown,
     Crops,
     Data,
     Device,
+    Ends,
     Force,
+    Gate,
     HeldOut,
     Json,
     Launches,
+    LayerNorm,
     Local,
     LocalTrainPx,
     MinPsnr,
@@ -31,6 +35,7 @@ from deploy.cli_options import (
     Seconds,
     Seed,
     Shape,
+    Shuffle,
     Source,
     Targets,
     Threads,
@@ -132,16 +137,30 @@ def export(
 @app.command(epilog="Example: mofa-deploy prepare build/nafnet-tiny.plain.onnx")
 def prepare(
     source: Source = None,
+    layernorm: LayerNorm = None,
+    shuffle: Shuffle = None,
+    gate: Gate = None,
+    attention: Attention = None,
+    ends: Ends = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="list what was rewritten, what not, and why")
+    ] = False,
     held_out: HeldOut = None,
     out: Out = BUILD,
     force: Force = False,
     json: Json = False,
 ) -> None:
-    """Rewrite a graph exactly, into forms that run and quantize well; quantize does it too."""
-    from deploy.commands.show import show_artifacts
-    from deploy.commands.stages import prepare_model
+    """Rewrite a graph exactly, into forms that run and quantize well; quantize does it too.
 
-    show_artifacts([prepare_model(source, out, held_out=held_out, force=force)], json)
+    The forms of a thing are equal, and differ in speed: auto chooses, keep leaves it as it is.
+    """
+    from deploy.commands.explain import show_prepared
+    from deploy.commands.stages import prepare_model
+    from deploy.rewrites.forms import chosen
+
+    forms = chosen(layernorm=layernorm, shuffle=shuffle, gate=gate, attention=attention, ends=ends)
+    made = prepare_model(source, out, forms=forms, held_out=held_out, force=force)
+    show_prepared(made, explain=explain, as_json=json)
 
 
 @app.command(epilog="Example: mofa-deploy quantize --target arm-cpu,x86 --data photos/train")

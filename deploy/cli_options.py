@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from deploy.rewrites.forms import choices
+
 Source = Annotated[
     Path | None,
     typer.Argument(
@@ -69,6 +71,21 @@ Targets = Annotated[
 ]
 MinPsnr = Annotated[
     float, typer.Option("--min-psnr-vs-fp32", help="least PSNR in dB of int8 against fp32")
+]
+LayerNorm = Annotated[
+    str | None, typer.Option("--layernorm", metavar=choices("layernorm"), help="of LayerNorm2d")
+]
+Shuffle = Annotated[
+    str | None, typer.Option("--shuffle", metavar=choices("shuffle"), help="of PixelShuffle")
+]
+Gate = Annotated[str | None, typer.Option("--gate", metavar=choices("gate"), help="of SimpleGate")]
+Attention = Annotated[
+    str | None,
+    typer.Option("--attention", metavar=choices("attention"), help="of channel attention"),
+]
+Ends = Annotated[
+    str | None,
+    typer.Option("--ends", metavar=choices("ends"), help="of the first and last convolution"),
 ]
 Device = Annotated[str, typer.Option(help="a name of `mofa-deploy devices`")]
 Launches = Annotated[int, typer.Option(help="fresh processes per graph")]

@@ -23,6 +23,7 @@ from deploy.files import file_sha256
 from deploy.onnx_file import external_files, image_input, load_graph
 from deploy.pipeline import RGB, Pipeline, read_pipeline
 from deploy.placement import TARGETS, Target, find_target
+from deploy.rewrites.forms import Forms, forms_of_record
 from deploy.spec import TRAIN_PX, ModelSpec, network_image
 
 FILE_FORMATS = ("onnx", "ort")  # the second is made from the first
@@ -127,16 +128,20 @@ def export_model(
     return made
 
 
-def prepare_model(source: Path | None, build: Path, *, held_out: Path | None, force: bool) -> Made:
+def prepare_model(
+    source: Path | None,
+    build: Path,
+    *,
+    held_out: Path | None,
+    force: bool,
+    forms: Forms = Forms(),
+) -> Made:
     """Rewrite a plain or user's graph; see `deploy.prepare`."""
-    from deploy.prepare import prepare
-
     plain = _artifact(source, build, ("plain",), made_by="mofa-deploy export")
     if plain.kind not in ("plain", "external"):
         raise UsageError(f"{plain.path} is {plain.kind}", "prepare takes a plain model")
     probe = probe_for_artifact(build, plain, held_out)
-    with clock(f"preparing {plain.model}") as count:
-        return prepare(plain, build, replace(probe, on_image=count), force=force)
+    return _prepare(plain, build, probe, force, forms)
 
 
 def quantize_model(
@@ -169,7 +174,7 @@ def quantize_model(
     results: list[Made] = []
     fp32 = given
     if given.kind in ("plain", "external"):
-        results.append(_prepare(given, build, probe, force))
+        results.append(_prepare(given, build, probe, force, _forms_of(build, given)))
         fp32 = results[-1][0]
     with bar("calibrating", len(chosen.crops), "crops") as on_crop:
         ranges = calib_ranges.cached_ranges(fp32.path, chosen, build / "calib", on_crop=on_crop)
@@ -252,8 +257,15 @@ def _given(source: Path) -> Artifact:
     return replace(artifact, sha256=hashlib.sha256(whole.encode()).hexdigest())
 
 
-def _prepare(plain: Artifact, build: Path, probe: Probe, force: bool) -> Made:
+def _prepare(plain: Artifact, build: Path, probe: Probe, force: bool, forms: Forms) -> Made:
     from deploy.prepare import prepare
 
     with clock(f"preparing {plain.model}") as count:
-        return prepare(plain, build, replace(probe, on_image=count), force=force)
+        return prepare(plain, build, replace(probe, on_image=count), forms=forms, force=force)
+
+
+def _forms_of(build: Path, plain: Artifact) -> Forms:
+    """Give the forms that a graph was prepared in already, so that they hold; else all auto."""
+    prepared = list_artifacts(build, ("fp32",))
+    there = [one for one in prepared if one.parent_sha256 == plain.sha256]
+    return forms_of_record(there[0].params.get("forms") or {}) if there else Forms()

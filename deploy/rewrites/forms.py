@@ -4,6 +4,7 @@ The fastest form of the same function differs by target, width and precision, so
 can be asked for. `auto` is resolved by the rewrite, node by node, with its reason in the code.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Literal, get_args, get_type_hints
 
@@ -41,12 +42,31 @@ class Forms:
     ends: EndsForm = "auto"
 
     def __post_init__(self) -> None:
-        hints = get_type_hints(type(self))
         for name, value in self.record().items():
-            known = get_args(hints[name])
+            known = _known(name)
             if value not in known:
                 raise UsageError(f"unknown form {value!r} of {name}", f"use {', '.join(known)}")
 
     def record(self) -> dict[str, str]:
         """Give it as JSON-able values."""
         return asdict(self)
+
+
+def _known(name: str) -> tuple[str, ...]:
+    return get_args(get_type_hints(Forms)[name])
+
+
+def choices(name: str) -> str:
+    """Give the forms of one thing as a command line shows them, such as `auto|wide|keep`."""
+    return "|".join(_known(name))
+
+
+def chosen(**asked: str | None) -> Forms:
+    """Give the forms asked for; None is not asked, which is `auto`. Raises UsageError."""
+    return Forms(**{name: value for name, value in asked.items() if value is not None})  # type: ignore[arg-type]
+
+
+def forms_of_record(record: Mapping[str, str]) -> Forms:
+    """Give the forms that `Forms.record` described; those of another version are `auto`."""
+    known = {name: value for name, value in record.items() if name in Forms().record()}
+    return chosen(**{name: value for name, value in known.items() if value in _known(name)})
