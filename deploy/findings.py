@@ -178,4 +178,6 @@ class Audit:
         in_float = ", ".join(f"{pair[1]} {name}" for name, pair in counts.items() if pair[1])
         left = ", ".join(f"{count} {name}" for name, count in self.left.items())
         unfused = f" (in float: {in_float})" if in_float else ""
-        return f"{integer} of {every} operators in integers{unfused}; left: {left}"
+        # a file in QDQ form is for a provider that fuses on the device, out of sight here
+        where = "on the CPU provider " if self.form == "qdq" else ""
+        return f"{where}{integer} of {every} operators in integers{unfused}; left: {left}"

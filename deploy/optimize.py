@@ -25,7 +25,7 @@ from deploy.fidelity import Probe, psnr_between_db
 from deploy.files import temporary_beside
 from deploy.inference import Run, open_run, open_session
 from deploy.integer_ops import activation_types, eight_bit_values, form_of
-from deploy.onnx_file import image_input, load_graph
+from deploy.onnx_file import ORT_SUFFIX, image_input, load_graph
 from deploy.placement import TARGETS, Target
 from deploy.reload import require_same_in_fresh_process
 
@@ -154,13 +154,13 @@ def _needs(saved: Path) -> dict[str, Any]:
         )
     return {
         "ir_version": model.ir_version,
-        "opsets": {name: opsets[name or "ai.onnx"] for name in sorted(used)},
+        "opsets": {name: opsets[name] for name in sorted(domain or "ai.onnx" for domain in used)},
         "notes": notes,
     }
 
 
 def _require_fitting(parent: Artifact, target: Target) -> None:
-    if "-opt-" in parent.kind:
+    if "-opt-" in parent.kind or parent.path.suffix == ORT_SUFFIX:
         raise GraphError(f"{parent.path} is optimized already", "pass the int8 or fp32 model")
     if parent.kind in COMPARISONS:
         raise GraphError(

@@ -24,6 +24,7 @@ from deploy.errors import FidelityError, GraphError
 from deploy.fidelity import Probe
 from deploy.files import temporary_beside, unfinished
 from deploy.inference import open_run, open_session
+from deploy.onnx_file import ORT_SUFFIX
 from deploy.placement import find_target
 from deploy.reload import require_same_in_fresh_process
 
@@ -53,7 +54,11 @@ def to_ort_format(
         GraphError: the model is not an optimized .onnx file.
         FidelityError: the two files give different outputs, or a fresh process disagrees.
     """
-    if "-opt-" not in optimized.kind or optimized.target is None or optimized.path.suffix == ".ort":
+    if (
+        "-opt-" not in optimized.kind
+        or optimized.target is None
+        or optimized.path.suffix == ORT_SUFFIX
+    ):
         raise GraphError(f"{optimized.path} is {optimized.kind}", "pass an optimized .onnx file")
     kind = f"{optimized.kind}-ort"
     final = artifact_path(folder, optimized.model, kind)

@@ -79,7 +79,10 @@ def _headline(found: Audit) -> str:
     if found.form == "integer":
         return f"{found.path}: as it was saved"
     settings = ", ".join(f"{key}={value}" for key, value in found.session.items())
-    return f"{found.path}: as ONNX Runtime optimizes it for {found.target} ({settings})"
+    said = f"{found.path}: as ONNX Runtime's CPU provider optimizes it for {found.target}"
+    if find_target(found.target).level != "all":
+        said += ", whose own provider fuses on the device, out of sight here"
+    return f"{said} ({settings})"
 
 
 def _counts(found: Audit) -> Table:

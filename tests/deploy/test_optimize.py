@@ -13,6 +13,7 @@ from deploy.optimize import NCHWC_DOMAIN, optimize
 from deploy.placement import TARGETS
 
 X86, ARM = TARGETS["x86"], TARGETS["arm-cpu"]
+NNAPI = TARGETS["nnapi"]
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +70,7 @@ def test_the_sidecar_says_where_the_file_is_valid(x86, arm):
 def test_the_sidecar_says_what_a_runtime_needs(arm):
     needs = read_artifact(arm.path).fidelity["needs"]
     assert needs["ir_version"] == onnx.load(arm.path).ir_version
-    assert needs["opsets"] == {"": 18, "com.microsoft": 1}
+    assert needs["opsets"] == {"ai.onnx": 18, "com.microsoft": 1}
 
 
 def test_the_sidecar_says_what_fused(arm):
@@ -144,6 +145,18 @@ def test_a_file_quantized_for_other_hardware_is_refused(line, folder):
 def test_an_optimized_file_is_not_optimized_again(line, x86, folder):
     with pytest.raises(GraphError, match="is optimized already"):
         optimize(x86, X86, folder, line.probe)
+
+
+def test_a_users_file_in_onnx_runtimes_format_is_optimized_already(line, folder, tmp_path):
+    theirs = replace(line.int8_x86, path=tmp_path / "theirs.ort", kind="external", params={})
+    with pytest.raises(GraphError, match=r"theirs\.ort is optimized already"):
+        optimize(theirs, X86, folder, line.probe)
+
+
+def test_a_provider_that_fuses_by_itself_gets_the_quantized_form(line, folder):
+    artifact, _ = optimize(replace(line.int8_x86, params={}), NNAPI, folder, line.probe)
+    assert not {name for name in ops(artifact) if name.startswith("QLinear")}
+    assert artifact.fidelity["fusion"]["line"].startswith("on the CPU provider ")
 
 
 def test_an_output_that_is_no_number_leaves_no_file(line, folder):
