@@ -12,12 +12,13 @@ they see no caches, no memory, no clock, no second thread. See benchmarks/README
 import argparse
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import onnxruntime
 from arm64.cpus import CPUS, Cpu, find_cpu
-from arm64.emulated import Job, count, profile
+from arm64.emulated import Counted, Job, count, profile
 from arm64.goals import goals_markdown
 from arm64.nets import config_of, find_nets, make_forms
 from arm64.nodes import parse_profile
@@ -42,11 +43,14 @@ def main() -> int:
             raise UsageError("nothing to count", "pass model files, or --nets all")
         cpu = find_cpu(options.cpu)
         pieces = find_pieces(options.cache, onnxruntime.__version__)
-        rows, profiles = [], []
-        if options.files:
-            rows += _count_files(options, cpu, pieces)
+        counted = _count_files(options, cpu, pieces)
+        rows = [row(one, one.model.name, counted[0]) for one in counted]
+        profiles = []
         if options.profile:
-            profiles = [_profile_file(one, options, cpu, pieces) for one in options.files]
+            for one, values in zip(counted, rows, strict=True):
+                nodes = parse_profile(profile(_job(one.model, options), cpu, pieces))
+                values["nodes"] = [asdict(node) for node in nodes]
+                profiles.append(profile_markdown(one, nodes))
         if options.nets:
             rows += _count_nets(options, cpu, pieces)
     except MofaError as error:
@@ -88,12 +92,12 @@ def _parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _count_files(options: argparse.Namespace, cpu: Cpu, pieces: Pieces) -> Rows:
-    counted = []
+def _count_files(options: argparse.Namespace, cpu: Cpu, pieces: Pieces) -> list[Counted]:
+    counted: list[Counted] = []
     for place, file in enumerate(options.files, 1):
         counted.append(count(_job(file, options), cpu, pieces))
         _say(f"{place}/{len(options.files)} {file} {counted[-1].took_s:.0f} s")
-    return [row(one, one.model.name, counted[0]) for one in counted]
+    return counted
 
 
 def _count_nets(options: argparse.Namespace, cpu: Cpu, pieces: Pieces) -> Rows:
@@ -111,10 +115,6 @@ def _count_nets(options: argparse.Namespace, cpu: Cpu, pieces: Pieces) -> Rows:
             _say(f"{net.name} {form}: {counted.took_s:.0f} s")
             rows.append({"net": net.name, "form": form, **row(counted, file.name, first)})
     return rows
-
-
-def _profile_file(file: Path, options: argparse.Namespace, cpu: Cpu, pieces: Pieces) -> str:
-    return profile_markdown(file.name, parse_profile(profile(_job(file, options), cpu, pieces)))
 
 
 def _job(file: Path, options: argparse.Namespace) -> Job:

@@ -112,7 +112,7 @@ def count(job: Job, cpu: Cpu, pieces: Pieces) -> Counted:
 
 
 def profile(job: Job, cpu: Cpu, pieces: Pieces) -> str:
-    """Give ONNX Runtime's own profile (JSON) of the first run, each microsecond an instruction.
+    """Give ONNX Runtime's own profile (JSON) of all runs, each microsecond an instruction.
 
     Raises:
         GraphError, DeviceError: as `count`.
@@ -122,7 +122,7 @@ def profile(job: Job, cpu: Cpu, pieces: Pieces) -> str:
         session = open_session(job.model, level=job.level, config=job.config)
         _example_input(session, job).tofile(folder / "input.f32")
         (folder / "clock").write_bytes(bytes(CLOCK_BYTES))
-        extra = ("--profile", "profile", "--clock", "clock", "--runs", "1")
+        extra = ("--profile", "profile", "--clock", "clock")
         _emulate(job, cpu, pieces, folder, extra=extra, plugin="out=marks.jsonl,clock=clock")
         (written,) = folder.glob("profile*.json")
         return written.read_text()

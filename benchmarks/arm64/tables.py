@@ -57,10 +57,14 @@ def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def profile_markdown(label: str, nodes: list[Node]) -> str:
+def profile_markdown(counted: Counted, nodes: list[Node]) -> str:
     """Give a model's instructions by operator, then its heaviest nodes."""
     total = sum(node.instructions for node in nodes)
-    lines = [f"{label}: {total / MILLION:.1f} M in {len(nodes)} nodes, first run", ""]
+    lines = [
+        f"{counted.model.name}: {total / MILLION:.1f} M in {len(nodes)} nodes, "
+        f"{total / counted.steady.instructions:.1%} of the plain count",
+        "",
+    ]
     lines += [_line(("operator", "nodes", "M", "share")), _line(("---", "---:", "---:", "---:"))]
     lines += [
         _line((operator, str(many), f"{n / MILLION:.2f}", f"{n / total:.1%}"))
