@@ -26,12 +26,14 @@ from deploy.cli_options import (
     LayerNorm,
     Local,
     LocalTrainPx,
+    Method,
     MinPsnr,
     Model,
     NoLayerNorm,
     Out,
     Pad,
     Pipeline,
+    Preset,
     Seconds,
     Seed,
     Shape,
@@ -167,6 +169,8 @@ def prepare(
 def quantize(
     source: Source = None,
     target: Targets = "arm-cpu",
+    preset: Preset = "fast",
+    method: Method = "auto",
     data: Data = None,
     crops: Crops = 1000,
     seed: Seed = 0,
@@ -176,7 +180,7 @@ def quantize(
     force: Force = False,
     json: Json = False,
 ) -> None:
-    """Calibrate on training crops and quantize to 8 bits, for each target."""
+    """Calibrate once on training crops and quantize, for each target."""
     from deploy.commands.show import show_artifacts
     from deploy.commands.stages import quantize_model
 
@@ -184,6 +188,8 @@ def quantize(
         source,
         out,
         targets=target.split(","),
+        preset=preset,
+        method=method,
         data=data,
         crops=crops,
         seed=seed,

@@ -67,7 +67,18 @@ Data = Annotated[
 Crops = Annotated[int, typer.Option(help="calibration crops")]
 Seed = Annotated[int, typer.Option(help="seed of every choice made by chance")]
 Targets = Annotated[
-    str, typer.Option("--target", help="hardware, several separated by commas: arm-cpu, x86")
+    str,
+    typer.Option(
+        "--target",
+        help="hardware, several separated by commas: arm-cpu, arm-cpu-u8 (for chips with i8mm), "
+        "x86, nnapi, xnnpack, qnn, qnn-u16",
+    ),
+]
+Preset = Annotated[
+    str, typer.Option(help="fast: all integer; accurate: sums and last convolution in float")
+]
+Method = Annotated[
+    str, typer.Option(help="of choosing ranges: auto, minmax, percentile-P, entropy or mse")
 ]
 MinPsnr = Annotated[
     float, typer.Option("--min-psnr-vs-fp32", help="least PSNR in dB of int8 against fp32")

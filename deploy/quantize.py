@@ -8,8 +8,11 @@ from typing import Any
 
 import onnx
 import onnx_ir as ir
+import pandas as pd
 
-from calib.ranges import Ranges
+from calib.report import saturation
+from calib.statistics import Statistics
+from calib.thresholds import ranges as calib_ranges
 from deploy.artifact import (
     Artifact,
     artifact_path,
@@ -31,18 +34,20 @@ from deploy.recipe import Recipe
 
 MIN_PSNR_VS_FP32_DB = 20.0  # below this something is broken, whatever the network
 MIN_OPSET = 13  # of weights with one scale a channel
+MOST_FINDINGS = 3  # of each kind, in the sidecar
 QUANTIZED = ("QuantizeLinear", "DequantizeLinear", "QLinearConv", "ConvInteger")
 
 
 def quantize(
     fp32: Artifact,
-    statistics: Ranges,
+    statistics: Statistics,
     target: Target,
     folder: Path,
     probe: Probe,
     *,
     recipe: Recipe,
     crops: Mapping[str, Any],
+    outliers: pd.DataFrame | None = None,
     min_psnr_vs_fp32_db: float = MIN_PSNR_VS_FP32_DB,
     force: bool = False,
 ) -> tuple[Artifact, bool]:
@@ -53,6 +58,7 @@ def quantize(
         statistics: of the activations of exactly this file.
         probe: images that the result is measured on; none of them were calibrated on.
         crops: the list of crops that the statistics come from, for the sidecar.
+        outliers: `calib.report.outlier_crops` of the statistics, for the sidecar.
 
     Returns:
         The artifact, and whether it was made now.
@@ -69,7 +75,7 @@ def quantize(
         "per_channel": True,
         "recipe": recipe.record(),
         "crops": dict(crops),
-        "crops_sha256": statistics.crops_sha256,
+        "crops_sha256": statistics.origin.crops_sha256,
         **inherited(fp32),
         "min_psnr_vs_fp32_db": min_psnr_vs_fp32_db,
         "probe": probe.name,
@@ -80,9 +86,10 @@ def quantize(
     graph = load_graph(fp32.path)
     input_range = input_range_of(probe.pipeline)
     require_quantizable(graph, fp32.path, input_range=input_range)
-    quantized = integer_graph(
-        float_model(graph), statistics, target, recipe, input_range=input_range
-    )
+    ranges = chosen_ranges(statistics, target, recipe)
+    model = float_model(graph)
+    placement = placement_of(model, target, recipe, input_range=input_range)
+    quantized = write_qdq(model, placement, ranges, target)
     reference = open_run(fp32.path)
     with temporary_beside(artifact_path(folder, fp32.model, kind)) as temporary:
         onnx.save(quantized, temporary)
@@ -103,14 +110,26 @@ def quantize(
             parent=fp32,
             params=params,
             versions=tool_versions("onnx", "onnx-ir", "onnxruntime"),
-            fidelity={"psnr_vs_fp32_db": psnr_db, **counts(quantized), **probe.quality(run)},
+            fidelity={
+                "psnr_vs_fp32_db": psnr_db,
+                "in_float": dict(placement.float_because),
+                **counts(quantized),
+                **calibration_findings(statistics, ranges, outliers),
+                **probe.quality(run),
+            },
         )
     return artifact, True
 
 
+def chosen_ranges(statistics: Statistics, target: Target, recipe: Recipe) -> dict[str, Range]:
+    """Give the range of each tensor; 16 bits have steps enough for all values, and clip none."""
+    sixteen_bits = target.activations == "QUInt16"
+    return calib_ranges(statistics, "minmax" if sixteen_bits else recipe.method)
+
+
 def integer_graph(
     fp32: ir.Model,
-    statistics: Ranges,
+    ranges: Mapping[str, Range],
     target: Target,
     recipe: Recipe,
     *,
@@ -118,20 +137,20 @@ def integer_graph(
 ) -> onnx.ModelProto:
     """Give the integer form of a float graph; nothing is read, written or changed.
 
-    `recipe.equalize` and `recipe.correct_bias` are the caller's: the graph and the statistics of
-    its equalized form come in here, and biases are corrected in what comes out.
+    What `recipe.equalize` and `recipe.correct_bias` say is the caller's to do: the equalized graph
+    and its ranges come in here, and biases are corrected in what comes out.
 
     Args:
         fp32: as `float_model` gives it.
-        statistics: of the activations of exactly this graph.
+        ranges: as `chosen_ranges` gives them, of exactly this graph.
         input_range: as `deploy.placement.place`.
 
     Raises:
         UsageError: a node to keep in float is not in the graph.
-        GraphError: a tensor has no statistics.
+        GraphError: a tensor has no range.
     """
     placement = placement_of(fp32, target, recipe, input_range=input_range)
-    return write_qdq(fp32, placement, statistics.limits, target)
+    return write_qdq(fp32, placement, ranges, target)
 
 
 def placement_of(
@@ -170,6 +189,18 @@ def counts(quantized: onnx.ModelProto) -> dict[str, int]:
         "integer_parameters": sum(math.prod(tensor.dims) for tensor in weights),
         "widened_channels": sum(map(len, widened.values())),
     }
+
+
+def calibration_findings(
+    statistics: Statistics, ranges: Mapping[str, Range], outliers: pd.DataFrame | None
+) -> dict[str, Any]:
+    """Give the tensors that the ranges clip most, and those whose range one image alone sets."""
+    clipped = saturation(statistics, ranges).query("clipped > 0")[["tensor", "clipped"]]
+    found = {"most_clipped": clipped.head(MOST_FINDINGS).to_dict("records")}
+    if outliers is not None:
+        columns = ["tensor", "image", "widening"]
+        found["outlier_crops"] = outliers[columns].head(MOST_FINDINGS).to_dict("records")
+    return found
 
 
 def require_quantizable(

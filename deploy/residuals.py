@@ -42,11 +42,22 @@ def residual_adds(model: ir.Model) -> list[ir.Node]:
     ]
 
 
+def global_residuals(model: ir.Model) -> list[ir.Node]:
+    """Give the Adds of the input itself behind which nothing is computed any more."""
+    at_input, at_output = set(input_readers(model)), set(_last_nodes(model))
+    return [node for node in residual_adds(model) if node in at_input and node in at_output]
+
+
 def last_convolutions(model: ir.Model) -> list[ir.Node]:
     """Give the convolutions behind which no other one comes on the way to the output.
 
     Of a sum with an older value (a residual), only the newer operand is followed.
     """
+    return [node for node in _last_nodes(model) if is_op(node, "Conv")]
+
+
+def _last_nodes(model: ir.Model) -> list[ir.Node]:
+    """Give what lies between the output and the last convolutions, and these."""
     ancestors = _Ancestors(model)
     found: dict[ir.Node, None] = {}
     waiting = [value.producer() for value in model.graph.outputs]
@@ -54,13 +65,14 @@ def last_convolutions(model: ir.Model) -> list[ir.Node]:
         node = waiting.pop()
         if node is None or node in found:
             continue
-        if is_op(node, "Conv"):
-            found[node] = None
-        elif is_op(node, "Add") or is_op(node, "Sub"):
+        older = None
+        if is_op(node, "Add") or is_op(node, "Sub"):
             older = ancestors.older(node)
+        elif not any(is_op(node, op_type) for op_type in ("Conv", *_PASSING)):
+            continue
+        found[node] = None
+        if not is_op(node, "Conv"):
             waiting += [value.producer() for value in activations(node) if value is not older]
-        elif any(is_op(node, op_type) for op_type in _PASSING):
-            waiting += [value.producer() for value in activations(node)]
     return list(found)
 
 

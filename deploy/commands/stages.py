@@ -7,7 +7,10 @@ from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 
-from calib import ranges as calib_ranges
+from calib.crops import CropSet
+from calib.report import outlier_crops
+from calib.statistics import Statistics
+from calib.stream import collect_statistics
 from deploy.artifact import Artifact, find_artifact, list_artifacts, read_artifact
 from deploy.commands.images import (
     calibration_crops,
@@ -22,11 +25,12 @@ from deploy.fidelity import Probe
 from deploy.files import file_sha256
 from deploy.onnx_file import external_files, image_input, load_graph
 from deploy.pipeline import RGB, Pipeline, read_pipeline
-from deploy.placement import TARGETS, Target, find_target
+from deploy.placement import TARGETS, Target, calibrated_tensors, find_target
 from deploy.rewrites.forms import Forms, forms_of_record
 from deploy.spec import TRAIN_PX, ModelSpec, network_image
 
 FILE_FORMATS = ("onnx", "ort")  # the second is made from the first
+AUTO = "auto"  # a range method: the one that is best without a search
 
 
 def model_spec(
@@ -155,12 +159,15 @@ def quantize_model(
     held_out: Path | None,
     min_psnr_vs_fp32_db: float,
     force: bool,
+    preset: str = "fast",
+    method: str = AUTO,
 ) -> list[Made]:
     """Calibrate once and quantize for each target; prepares the graph first where needed."""
     from deploy.quantize import input_range_of, quantize, require_quantizable
-    from deploy.recipe import Recipe
+    from deploy.recipe import DEFAULT_METHOD, Recipe
 
     wanted = [find_target(name) for name in targets]
+    recipe = Recipe(preset, DEFAULT_METHOD if method == AUTO else method)
     has_plain = source is None and bool(list_artifacts(build, ("plain",)))
     kinds = ("plain",) if has_plain else ("fp32",)
     given = _artifact(source, build, kinds, made_by="mofa-deploy export")
@@ -176,24 +183,33 @@ def quantize_model(
     if given.kind in ("plain", "external"):
         results.append(_prepare(given, build, probe, force, _forms_of(build, given)))
         fp32 = results[-1][0]
-    with bar("calibrating", len(chosen.crops), "crops") as on_crop:
-        ranges = calib_ranges.cached_ranges(fp32.path, chosen, build / "calib", on_crop=on_crop)
+    statistics = _calibrated(fp32, chosen, build / "calib")
+    outliers = outlier_crops(statistics, chosen.crops)
     for target in wanted:
         with clock(f"quantizing {fp32.model} for {target.name}") as count:
             results.append(
                 quantize(
                     fp32,
-                    ranges,
+                    statistics,
                     target,
                     build,
                     replace(probe, on_image=count),
-                    recipe=Recipe(method=ranges.method),
+                    recipe=recipe,
                     crops=chosen.record(),
+                    outliers=outliers,
                     min_psnr_vs_fp32_db=min_psnr_vs_fp32_db,
                     force=force,
                 )
             )
     return results
+
+
+def _calibrated(fp32: Artifact, chosen: CropSet, cache: Path) -> Statistics:
+    from deploy.quantize import float_model
+
+    tensors = calibrated_tensors(float_model(load_graph(fp32.path)))
+    with bar("calibrating", len(chosen.crops), "crops", memory=True) as on_crop:
+        return collect_statistics(fp32.path, chosen, cache, tensors=tensors, on_crop=on_crop)
 
 
 def optimize_model(

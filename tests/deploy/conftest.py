@@ -10,7 +10,8 @@ from onnxruntime import set_default_logger_severity
 from safetensors.torch import save_file
 
 from calib.photographs import degraded_pair
-from calib.ranges import Ranges, collect_ranges
+from calib.statistics import Statistics
+from calib.stream import stream_statistics
 from deploy.artifact import Artifact
 from deploy.export import export
 from deploy.fidelity import Probe, tiles
@@ -51,7 +52,7 @@ class Line:
     calibration: list[np.ndarray]
     plain: Artifact
     fp32: Artifact
-    ranges: Ranges
+    statistics: Statistics
     int8_x86: Artifact
     int8_arm: Artifact
 
@@ -77,14 +78,14 @@ def line(spec: ModelSpec, probe: Probe, tmp_path_factory: pytest.TempPathFactory
     plain, _ = export(spec, folder, probe)
     fp32, _ = prepare(plain, folder, probe)
     calibration = tiles(degraded_pair("astronaut", 0)[0], (SIDE_PX, SIDE_PX))[:12]
-    ranges = collect_ranges(fp32.path, calibration)
+    statistics = stream_statistics(fp32.path, calibration)
     int8 = [
         quantize(
-            fp32, ranges, TARGETS[name], folder, probe, recipe=RECIPE, crops={"crops": 12}
+            fp32, statistics, TARGETS[name], folder, probe, recipe=RECIPE, crops={"crops": 12}
         )[0]
         for name in ("x86", "arm-cpu")
     ]
-    return Line(spec, probe, calibration, plain, fp32, ranges, *int8)
+    return Line(spec, probe, calibration, plain, fp32, statistics, *int8)
 
 
 @pytest.fixture

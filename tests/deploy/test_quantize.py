@@ -5,7 +5,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from calib.statistics import Statistics
+from calib.statistics import Statistics, TensorStatistics
 from deploy.artifact import Artifact, read_artifact
 from deploy.errors import FidelityError, GraphError
 from deploy.export import export
@@ -98,6 +98,11 @@ def test_force_quantizes_again_to_the_same_bytes(line):
     assert again.sha256 == line.int8_x86.sha256
 
 
+def in_a_thousandth(one: TensorStatistics) -> TensorStatistics:
+    least, greatest = one.histogram.least / 1000, one.histogram.greatest / 1000
+    return replace(one, histogram=replace(one.histogram, least=least, greatest=greatest))
+
+
 def test_ranges_that_clip_everything_leave_no_file(line, folder):
     narrow = {name: in_a_thousandth(one) for name, one in line.statistics.tensors.items()}
     with pytest.raises(FidelityError, match=r"dB against fp32 is below the bound of 20\.0 dB"):
@@ -146,9 +151,7 @@ def relu_model(opset: int, op_type: str = "Relu") -> onnx.ModelProto:
 
 
 def test_a_model_with_nothing_to_quantize_names_what_could_be(tmp_path):
-    with pytest.raises(
-        GraphError, match="no operator to quantize, only Relu: at least one Conv"
-    ):
+    with pytest.raises(GraphError, match="no operator to quantize, only Relu: at least one Conv"):
         require_quantizable(relu_model(18), tmp_path)
 
 
