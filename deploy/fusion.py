@@ -31,7 +31,7 @@ REASONS = {
     "not-quantized": "no Q follows it: quantize its output",
     "wide-types": "the kernels are for 8 bits",
     "mixed-types": "int8 and uint8 meet: quantize all activations with one type",
-    "float-bias": "the bias is float: quantize it to int32 with scale input x weight",
+    "float-bias": "the bias is computed in float: make it a constant",
     "bias-scale": "the bias's scale is not input x weight: quantize the bias anew",
     "other-parameters": "input and output have other parameters: tie them",
     "int8-not-allowed": "int8 activations fuse only with session.qdqisint8allowed=1",
@@ -91,9 +91,9 @@ def cause_of(node: ir.Node, *, int8_allowed: bool | None) -> Cause:
 def _causes(node: ir.Node, int8_allowed: bool | None) -> Iterator[Cause]:
     if node.op_type in NO_KERNEL:
         yield Cause("no-kernel", f"{node.op_type} has none")
-    if node.op_type in ("Conv", "FusedConv"):
-        yield from _weight_causes(node)
     activations = _activations(node)
+    if node.op_type in ("Conv", "FusedConv"):
+        yield from _weight_causes(node, activations)
     yield from _input_causes(activations)
     yield from _output_causes(node)
     writers = [_writer(node)]
@@ -190,9 +190,13 @@ def _zero(converter: ir.Node) -> ir.Value | None:
     return converter.inputs[2] if len(converter.inputs) > 2 else None
 
 
-def _weight_causes(node: ir.Node) -> Iterator[Cause]:
+def _weight_causes(node: ir.Node, activations: Sequence[ir.Value]) -> Iterator[Cause]:
     weight = node.inputs[1]
-    if weight is not None and not _is(weight.producer(), "DequantizeLinear"):
+    if weight is None or _is(weight.producer(), "DequantizeLinear"):
+        return
+    is_between = _writer(node) and all(map(_reader_type, activations))
+    # ONNX Runtime quantizes constant weights by itself between a DQ and a Q
+    if not is_between or _constant(weight) is None:
         yield Cause("float-weights", f"{weight.name}")
 
 
@@ -249,7 +253,8 @@ def _reader_type(value: ir.Value) -> ir.DataType | None:
     producer = value.producer()
     if producer is None or not _is(producer, "DequantizeLinear"):
         return None
-    return _integer_type(producer) or producer.inputs[0].dtype  # type: ignore[union-attr]
+    codes = producer.inputs[0]
+    return _integer_type(producer) or (codes.dtype if codes is not None else None)
 
 
 def _integer_type(converter: ir.Node) -> ir.DataType | None:
@@ -290,7 +295,8 @@ def _bias_causes(node: ir.Node) -> Iterator[Cause]:
         return
     reader = bias.producer()
     if reader is None or not _is(reader, "DequantizeLinear"):
-        yield Cause("float-bias", f"bias {bias.name}")
+        if _constant(bias) is None:  # else ONNX Runtime quantizes it by itself
+            yield Cause("float-bias", f"bias {bias.name}")
         return
     scales = [_scale(_origin(value)) if value is not None else None for value in (data, weight)]
     bias_scale = _scale(bias)
@@ -310,6 +316,10 @@ def _tie_causes(node: ir.Node, activations: Sequence[ir.Value]) -> Iterator[Caus
     writer, reader = _writer(node), activations[0].producer() if activations else None
     if node.op_type != "MaxPool" or writer is None or reader is None:
         return
-    pairs = zip(reader.inputs[1:], writer.inputs[1:], strict=False)
-    if not all(np.array_equal(_constant(one), _constant(other)) for one, other in pairs):  # type: ignore[arg-type]
+    given, made = ([_constant(value) for value in one.inputs[1:]] for one in (reader, writer))
+    if len(given) != len(made) or not all(map(_are_equal, given, made)):
         yield Cause("other-parameters", f"of {activations[0].name} and {node.outputs[0].name}")
+
+
+def _are_equal(one: np.ndarray | None, other: np.ndarray | None) -> bool:
+    return one is not None and other is not None and np.array_equal(one, other)

@@ -53,6 +53,11 @@ def int8_fan_out(g: Graph) -> str:
     return g.qdq(g.add("Add", shared, g.qdq(g.conv(shared), kind="int8")), kind="int8")
 
 
+def int8_with_float_bias(g: Graph) -> str:
+    shared = g.qdq("image", kind="int8")
+    return g.add("Sub", g.qdq(g.conv(shared, bias="float"), kind="int8"), shared)
+
+
 def int8_pool(g: Graph) -> str:
     shared = g.qdq("image", kind="int8")
     return g.add("Sub", g.qdq(g.add("GlobalAveragePool", shared), kind="int8"), shared)
@@ -123,6 +128,10 @@ CASES = {
         *("ConvTranspose", "no-kernel", "ConvTranspose"),
     ),
     "int8 that several read": (int8_fan_out, "Add", "int8-not-allowed", "int8"),
+    "int8 with a float bias": (
+        int8_with_float_bias,
+        *("Conv", "int8-not-allowed", "int8"),
+    ),
     "a pool of int8": (int8_pool, "GlobalAveragePool", "int8-not-allowed", "int8"),
 }
 MIXED = {
