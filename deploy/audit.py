@@ -28,7 +28,7 @@ from deploy.integer_ops import (
     positions,
 )
 from deploy.onnx_file import load_graph
-from deploy.placement import TARGETS, Target
+from deploy.placement import TARGETS, WANTED_FLOAT, Target
 
 # what the integer kernels want multiples of: depthwise channels, outputs of other convolutions
 X86_MULTIPLES, OTHER_MULTIPLES = (16, 16), (8, 4)
@@ -69,9 +69,10 @@ def audit(
 
 
 def kept_in_float(artifact: Artifact) -> dict[str, str]:
-    """Give each node that a file's sidecar says is in float on purpose, and why."""
+    """Give each node that a file's sidecar says is in float because it is wanted so, and why."""
     recorded = artifact.fidelity.get("fusion", {}).get("on_purpose")
-    return dict(recorded or artifact.fidelity.get("in_float", {}))
+    nodes = recorded or artifact.fidelity.get("in_float", {})
+    return {name: why for name, why in nodes.items() if why in WANTED_FLOAT}
 
 
 def _fitting(proto: onnx.ModelProto) -> Target:

@@ -177,7 +177,8 @@ class Audit:
         every = integer + len(self.unfused)
         in_float = ", ".join(f"{pair[1]} {name}" for name, pair in counts.items() if pair[1])
         left = ", ".join(f"{count} {name}" for name, count in self.left.items())
-        unfused = f" (in float: {in_float})" if in_float else ""
+        why = " on purpose" if self.kept == self.unfused else ""
+        unfused = f" (in float{why}: {in_float})" if in_float else ""
         # a file in QDQ form is for a provider that fuses on the device, out of sight here
         where = "on the CPU provider " if self.form == "qdq" else ""
         return f"{where}{integer} of {every} operators in integers{unfused}; left: {left}"

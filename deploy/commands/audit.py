@@ -11,7 +11,7 @@ from deploy.audit import audit, kept_in_float
 from deploy.commands.progress import clock, note
 from deploy.commands.show import console, print_json
 from deploy.errors import GraphError
-from deploy.findings import CONVERSIONS_AT_ENDS, CONVERSIONS_PER_NORM, Audit
+from deploy.findings import CONVERSIONS_AT_ENDS, CONVERSIONS_PER_NORM, ON_PURPOSE, Audit
 from deploy.fusion import REASONS
 from deploy.placement import find_target
 
@@ -62,7 +62,7 @@ def show_fusion(optimized: Artifact) -> None:
     out.print(fusion["line"], highlight=False, soft_wrap=True)
     for text in (*fusion["violations"], *optimized.fidelity.get("needs", {}).get("notes", ())):
         out.print(f"- {text}", highlight=False, soft_wrap=True)
-    if fusion["in_float"]:
+    if set(fusion["reasons"]) - {ON_PURPOSE}:
         note(f"`mofa-deploy audit {optimized.path}` says of each why it is in float")
 
 

@@ -4,13 +4,15 @@ import numpy as np
 import pytest
 from qdq_examples import Graph
 
-from deploy.audit import audit
+from deploy.audit import audit, kept_in_float
 from deploy.errors import GraphError
 from deploy.fusion import REASONS
 from deploy.integer_ops import form_of
 from deploy.onnx_file import load_graph
 from deploy.optimize import save_optimized
 from deploy.placement import TARGETS
+from deploy.quantize import quantize
+from deploy.recipe import Recipe
 
 X86, ARM = TARGETS["x86"], TARGETS["arm-cpu"]
 
@@ -272,20 +274,33 @@ def test_a_float_graph_has_nothing_to_fuse(line):
     assert found.in_float["Conv"] > 0
 
 
-def test_all_of_a_quantized_network_fuses(line):
+def test_all_of_a_quantized_network_fuses_but_what_is_wanted_in_float(line):
     for artifact, target in ((line.int8_x86, X86), (line.int8_arm, ARM)):
-        found = audit(artifact.path)
-        assert (found.target, found.unfused) == (target.name, ())
-        assert found.conversions <= 2 * found.norms + 4
+        found = audit(artifact.path, kept=kept_in_float(artifact))
+        assert found.target == target.name
+        assert [(one.operator, one.detail) for one in found.unfused] == [("Add", "global residual")]
+        assert found.violations() == []
+
+
+def test_the_accurate_preset_is_wanted_in_float(line, folder):
+    recipe = Recipe(preset="accurate", method="minmax")
+    artifact, _ = quantize(
+        line.fp32, line.statistics, X86, folder, line.probe, recipe=recipe, crops={}
+    )
+    found = audit(artifact.path, kept=kept_in_float(artifact))
+    assert {one.reason for one in found.unfused} == {"on-purpose"}
+    assert {one.where for one in found.unfused if one.operator == "Conv"} == {"last"}
+    assert found.violations() == []
 
 
 def test_signed_activations_without_the_option_lose_every_sum_of_several_readers(line):
     """Quantization facts, 1.1: the option alone is why."""
-    with_option = audit(line.int8_arm.path, target=ARM).counts()
-    without = audit(line.int8_arm.path, target=X86)
-    assert with_option["Add"] == (8, 0)
+    kept = kept_in_float(line.int8_arm)
+    with_option = audit(line.int8_arm.path, target=ARM, kept=kept).counts()
+    without = audit(line.int8_arm.path, target=X86, kept=kept)
+    assert with_option["Add"] == (7, 1)
     assert without.counts()["Add"] == (0, 8)
-    assert {one.reason for one in without.unfused} == {"int8-not-allowed"}
+    assert {one.reason for one in without.unfused} == {"int8-not-allowed", "on-purpose"}
     assert "Q and DQ left" in without.violations()[-1]
 
 
