@@ -11,6 +11,7 @@ import typer
 
 from deploy.cli_options import (
     BUILD,
+    Also,
     Attention,
     Checkpoint,
     Cooldown,
@@ -176,14 +177,17 @@ def quantize(
     seed: Seed = 0,
     held_out: HeldOut = None,
     min_psnr_vs_fp32: MinPsnr = 20.0,
+    also: Also = None,
     out: Out = BUILD,
     force: Force = False,
     json: Json = False,
 ) -> None:
     """Calibrate once on training crops and quantize, for each target."""
+    from deploy.commands.comparison import comparison_forms, make_comparisons
     from deploy.commands.show import show_artifacts
     from deploy.commands.stages import quantize_model
 
+    forms = comparison_forms(also)
     results = quantize_model(
         source,
         out,
@@ -197,6 +201,8 @@ def quantize(
         min_psnr_vs_fp32_db=min_psnr_vs_fp32,
         force=force,
     )
+    if forms:
+        results += make_comparisons(forms, results, source, out, held_out=held_out, force=force)
     show_artifacts(results, json)
 
 

@@ -80,6 +80,12 @@ Preset = Annotated[
 Method = Annotated[
     str, typer.Option(help="of choosing ranges: auto, minmax, percentile-P, entropy or mse")
 ]
+Also = Annotated[
+    str | None,
+    typer.Option(
+        help="forms to compare with, by commas: dynamic (ranges at run time), fp16", metavar="FORMS"
+    ),
+]
 MinPsnr = Annotated[
     float, typer.Option("--min-psnr-vs-fp32", help="least PSNR in dB of int8 against fp32")
 ]

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import onnx
+import onnx_ir as ir
+from onnx_ir.passes.common import TopologicalSortPass
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
@@ -40,7 +42,9 @@ def _write_dynamic(graph: onnx.ModelProto, to: Path) -> None:
 
 
 def _write_half(graph: onnx.ModelProto, to: Path) -> None:
-    onnx.save(convert_float_to_float16(graph, keep_io_types=True), to)
+    half = ir.from_proto(convert_float_to_float16(graph, keep_io_types=True))
+    TopologicalSortPass()(half)  # the converter puts its casts at the end
+    onnx.save(ir.to_proto(half), to)
 
 
 # form, as a user names it -> kind, and what writes it
@@ -80,6 +84,7 @@ def make_comparison(
     reference = open_run(fp32.path)
     with temporary_beside(artifact_path(folder, fp32.model, kind)) as temporary:
         write(graph, temporary)
+        load_graph(temporary)  # checks it
         run = open_run(temporary)
         psnr_db = psnr_between_db(probe.outputs(reference), probe.outputs(run), peak=probe.peak)
         if math.isnan(psnr_db):

@@ -9,7 +9,7 @@ from deploy.audit import audit
 from deploy.comparison import FORMS, make_comparison
 from deploy.errors import FidelityError, GraphError, UsageError
 from deploy.inference import open_run
-from deploy.onnx_file import load_graph
+from deploy.onnx_file import image_input, load_graph
 from deploy.optimize import optimize
 from deploy.placement import TARGETS
 
@@ -52,6 +52,14 @@ def test_the_forms_are_in_the_line_of_their_parent(line, made):
     folder = made["fp16"].path.parent
     there = current_line([line.fp32, *list_artifacts(folder)])
     assert [one.kind for one in there] == ["fp32", "fp16", "int8-dynamic"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_form_is_a_valid_file_of_the_same_input(line, made, form):
+    path = made[form].path
+    assert image_input(load_graph(path), path) == image_input(
+        load_graph(line.fp32.path), line.fp32.path
+    )
 
 
 def test_making_a_form_again_does_nothing(line, made):

@@ -103,6 +103,24 @@ def test_an_unknown_target_is_refused(net):
     assert "unknown target 'vax'" in refusal(mofa("audit", net, "--target", "vax"))
 
 
+def test_forms_to_compare_with_are_made_and_measured_like_any_other(
+    net, judged, calibrated, tmp_path
+):
+    made = mofa(
+        *("quantize", net, "--target", "x86", "--also", "dynamic,fp16", *calibrated),
+        *("--out", tmp_path, "--json"),
+    ).json()
+    assert [one["kind"] for one in made] == ["fp32", "int8-x86", "int8-dynamic", "fp16"]
+    said = mofa("bench", *QUICK, *judged, "--out", tmp_path, "--json")
+    measured = [one["kind"] for one in said.json()["cases"] if one["n_launches"] == 1]
+    assert measured == ["fp32", "fp16", "int8-dynamic", "int8-x86"]
+
+
+def test_an_unknown_form_is_refused_before_any_work(net, refuse, judged):
+    line = refuse("quantize", net, "--also", "bf16", *judged)
+    assert "unknown form 'bf16': use one of dynamic, fp16" in line
+
+
 def test_both_formats_are_measured_and_their_fusion_is_in_the_report(folder, judged):
     files = [folder / f"net.{name}" for name in ("fp32.onnx", "int8-opt-arm-cpu.onnx")]
     said = mofa(
