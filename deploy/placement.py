@@ -103,7 +103,7 @@ def place(
         raise UsageError(
             f"no node {missing[0]!r} to keep in float in the graph", "use the names that it has"
         )
-    because = dict.fromkeys(map(node_name, global_residuals(model)), "global residual")
+    because = _always_float(model)
     because |= dict.fromkeys(float_nodes, "asked for")
     if preset == "accurate":
         because |= {node_name(node): "residual stream" for node in residual_adds(model)}
@@ -119,10 +119,14 @@ def calibrated_tensors(model: ir.Model) -> list[str]:
     A target that takes fewer operators, a preset or a node kept in float only ever leave some
     of these out: ranges of moved values are found at the values that were moved.
     """
-    placement = _placement(model, _Choice(model, TARGETS["x86"], {}), None)
+    placement = _placement(model, _Choice(model, TARGETS["x86"], _always_float(model)), None)
     needed = {name for sources in placement.sources.values() for name in sources}
     values = [*model.graph.inputs, *(value for node in model.graph for value in node.outputs)]
     return [str(value.name) for value in values if value.name in needed]
+
+
+def _always_float(model: ir.Model) -> dict[str, str]:
+    return {node_name(node): "global residual" for node in global_residuals(model)}
 
 
 class _Choice:

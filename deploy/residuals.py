@@ -109,9 +109,18 @@ class _Ancestors:
         if first is None or second is None:
             return None
         for one, other in ((first, second), (second, first)):
-            if self._known.get(other, 0) & self._bits[one]:
+            if self._known.get(other, 0) & self._bits[_before_moves(one)]:
                 return one
         return None
+
+
+def _before_moves(value: ir.Value) -> ir.Value:
+    """Give the value that was copied, cut or bounded to make this one."""
+    producer = value.producer()
+    if producer is None or not any(is_op(producer, op_type) for op_type in _PASSING):
+        return value
+    moved = activations(producer)
+    return _before_moves(moved[0]) if moved else value
 
 
 def _numbered(model: ir.Model) -> Iterator[tuple[ir.Value, int]]:
