@@ -167,6 +167,24 @@ def test_folded_needs_one_full_product_and_no_centering():
     assert found["Mul"] == 3  # x x, mean mean, x r
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_open_sizes_stay_open(form):
+    text = "g (float[n,3,rows,columns] image) => (float[m,c,h,w] y) {\nx = Conv (image, before)\n"
+    model = small_graph(
+        f"{text}{normalized()}\ny = Conv (z, after)\n}}",
+        gamma=drawn(8, 1, 1),
+        beta=drawn(8, 1, 1, seed=1),
+        before=drawn(8, 3, 1, 1),
+        after=drawn(5, 8, 1, 1),
+        eps=np.array(1e-2),
+        two=np.array(2.0),
+    )
+    copy, outcome = rewritten(model, use(form))
+    assert len(outcome.applied) == 1
+    assert_same_output(model, copy, image())
+    assert run(copy, drawn(2, 3, 7, 9)).shape == (2, 5, 7, 9)
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     channels=st.integers(1, 17),
