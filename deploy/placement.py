@@ -278,8 +278,7 @@ def _groups(choice: _Choice) -> tuple[dict[str, str], dict[str, tuple[str, ...]]
         for name in names:
             tied.add(name)
         for value in before:
-            producer = value.producer()
-            if producer not in choice.integer and producer not in choice.merged:
+            if value.producer() not in choice.integer:
                 origins[str(value.name)] = _origins(value)
         if rule_of(node) is Rule.MOVES:
             for name in names[1:]:

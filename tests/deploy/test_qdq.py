@@ -145,6 +145,15 @@ def test_a_sum_with_a_bound_behind_it_is_one_kernel():
     assert db(model, proto) > 30
 
 
+def test_a_bound_behind_a_float_sum_is_done_by_the_rounding():
+    body = "a = Conv(x, w)  b = Conv(a, v)  c = Add(a, b)  d = Relu(c)  e = Conv(d, v)"
+    model = graph(f"{body}  y = Conv(e, w)")
+    proto, _ = quantized(model, preset="accurate")
+    assert constant(proto, "d_zero_point") == 0
+    assert (fused_ops(proto)["Add"], fused_ops(proto)["Relu"]) == (1, 0)
+    assert db(model, proto) > 30
+
+
 def test_constant_operands_are_rounded_too():
     model = graph("a = Conv(x, w)  b = Mul(a, each)  c = Add(each, b)  y = Conv(c, v)")
     proto, _ = quantized(model)
