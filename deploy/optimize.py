@@ -102,7 +102,7 @@ def optimize(
                 "psnr_vs_parent_db": vs_parent_db,
                 **_psnr_vs_fp32(parent, folder, probe, run),
                 **probe.quality(run),
-                "needs": _needs(temporary),
+                "needs": needs_of(temporary),
                 "fusion": found.summary(),
             },
         )
@@ -137,7 +137,7 @@ def _named_in_saved(graph: onnx.ModelProto, kept: Mapping[str, str]) -> dict[str
     return {**kept, **outputs}
 
 
-def _needs(saved: Path) -> dict[str, Any]:
+def needs_of(saved: Path) -> dict[str, Any]:
     """Give what a runtime has to know to load a saved graph."""
     model = onnx.load(saved, load_external_data=False)
     nodes = list(ir.from_proto(model).graph)

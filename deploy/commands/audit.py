@@ -103,7 +103,7 @@ def _lines(found: Audit) -> list[str]:
         f"{CONVERSIONS_PER_NORM} for each of {found.norms} normalizations + {CONVERSIONS_AT_ENDS}"
     )
     if found.kept:
-        bound += f" + those of {len(found.kept)} operators wanted in float"
+        bound += " + those beside what is wanted in float"
     lines = [
         f"left: {_counts_line(found.left)}",
         f"Q and DQ: {found.conversions}, at most {found.most_conversions} expected ({bound})",

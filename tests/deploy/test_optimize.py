@@ -4,12 +4,13 @@ from dataclasses import replace
 import onnx
 import onnxruntime
 import pytest
+from qdq_examples import Graph
 
 from deploy.artifact import read_artifact
 from deploy.errors import FidelityError, GraphError
 from deploy.fidelity import psnr_between_db
 from deploy.inference import open_run
-from deploy.optimize import NCHWC_DOMAIN, optimize
+from deploy.optimize import NCHWC_DOMAIN, needs_of, optimize, save_optimized
 from deploy.placement import TARGETS
 
 X86, ARM = TARGETS["x86"], TARGETS["arm-cpu"]
@@ -72,6 +73,21 @@ def test_the_sidecar_says_what_a_runtime_needs(arm):
     needs = read_artifact(arm.path).fidelity["needs"]
     assert needs["ir_version"] == onnx.load(arm.path).ir_version
     assert needs["opsets"] == {"ai.onnx": 18, "com.microsoft": 1}
+
+
+def test_a_shuffle_of_int8_is_told_for_it_needs_a_new_release(tmp_path):
+    g = Graph("int8")
+    shuffled = g.add("DepthToSpace", g.qdq(g.conv(g.qdq("image"), (8, 32))), blocksize=2)
+    save_optimized(g.save(tmp_path / "net.onnx", g.qdq(shuffled)), ARM, tmp_path / "saved.onnx")
+    (note,) = needs_of(tmp_path / "saved.onnx")["notes"]
+    assert note == "8-bit DepthToSpace: ONNX Runtime 1.22 does not load an int8 one"
+
+
+def test_weights_laid_out_for_one_machine_are_told(line, tmp_path):
+    save_optimized(line.fp32.path, X86, tmp_path / "saved.onnx")
+    needs = needs_of(tmp_path / "saved.onnx")
+    assert needs["opsets"][NCHWC_DOMAIN] == 1
+    assert "laid out for the vectors of the machine" in needs["notes"][0]
 
 
 def test_the_sidecar_says_what_fused(arm):
