@@ -4,6 +4,7 @@ The one place that opens .onnx files for editing. Files in ONNX Runtime's own fo
 read as the .onnx that ONNX Runtime makes of them.
 """
 
+import math
 import tempfile
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from deploy.inference import open_session
 from deploy.spec import TensorSpec
 
 ORT_SUFFIX = ".ort"
+MOST_BYTES = 2**31 - 1  # protobuf's limit on one message
 
 
 def load_graph(path: Path) -> onnx.ModelProto:
@@ -24,10 +26,12 @@ def load_graph(path: Path) -> onnx.ModelProto:
     refused before anything is opened.
 
     Raises:
-        GraphError: the file is no valid ONNX model, or its weights lie outside its folder.
+        GraphError: the file is no valid ONNX model, has 2 GiB or more, or its weights lie outside
+            its folder.
     """
     model = _read_graph(path)
     _check_external_data(model, path)
+    _require_size(sum(map(_external_bytes, model.graph.initializer)), path)
     try:
         onnx.load_external_data_for_model(model, str(path.parent))
         onnx.checker.check_model(model)
@@ -41,6 +45,8 @@ def load_graph(path: Path) -> onnx.ModelProto:
 def _read_graph(path: Path) -> onnx.ModelProto:
     if path.suffix == ORT_SUFFIX:
         return _read_ort_format(path)
+    if path.is_file():
+        _require_size(path.stat().st_size, path)
     try:
         model = onnx.load(path, load_external_data=False)
     except Exception as error:  # protobuf raises its own, undocumented types
@@ -50,6 +56,20 @@ def _read_graph(path: Path) -> onnx.ModelProto:
     if not model.graph.node:
         raise GraphError(f"{path} holds no graph", "export it again")
     return model
+
+
+def _require_size(size_bytes: int, path: Path) -> None:
+    if size_bytes > MOST_BYTES:
+        raise GraphError(
+            f"{path} holds {size_bytes / 2**30:.1f} GiB",
+            "a graph with its weights must stay below 2 GiB; export a smaller network",
+        )
+
+
+def _external_bytes(tensor: onnx.TensorProto) -> int:
+    if not uses_external_data(tensor):
+        return 0
+    return math.prod(tensor.dims) * onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
 
 
 def _read_ort_format(path: Path) -> onnx.ModelProto:

@@ -19,6 +19,7 @@ class Target:
         weights: QInt8 always, per output channel: the fast kernels want zero point 0.
         disabled_optimizers: graph transformers that would tie the file to other hardware.
         operators: that it takes in QDQ form; None: all that `deploy.placement` knows.
+        hardware: the processors that it means: arm or x86.
         pads_integers: Pad works on codes, which is no QDQ form; else it is a QDQ unit.
     """
 
@@ -31,6 +32,7 @@ class Target:
     disabled_optimizers: tuple[str, ...] = field(default=())
     operators: tuple[str, ...] | None = None
     pads_integers: bool = True
+    hardware: str = "arm"
 
 
 _SIGNED = {"session.qdqisint8allowed": "1"}  # without it, x86 fuses hardly any signed operator
@@ -62,6 +64,7 @@ TARGETS = {
             activations="QUInt8",
             level="all",
             config=_UNSIGNED,
+            hardware="x86",
             why="VNNI multiplies unsigned by signed; signed activations have no fast kernel",
         ),
         Target(
@@ -105,7 +108,12 @@ TARGETS = {
 
 ACTIVATIONS = {"s8": "QInt8", "u8": "QUInt8", "u16": "QUInt16"}  # as a target's name says them
 
-_MACHINES = {"x86_64": "x86", "amd64": "x86", "aarch64": "arm-cpu", "arm64": "arm-cpu"}
+# as a processor names itself, or as Android names its interface -> hardware
+_HARDWARE = {
+    **dict.fromkeys(("x86_64", "amd64", "x86"), "x86"),
+    **dict.fromkeys(("aarch64", "arm64", "arm64-v8a", "armeabi-v7a"), "arm"),
+}
+_OF_HARDWARE = {"x86": "x86", "arm": "arm-cpu"}
 
 
 def find_target(name: str) -> Target:
@@ -136,6 +144,13 @@ def host_target() -> Target:
         UsageError: there is none for this processor.
     """
     machine = platform.machine().lower()
-    if machine not in _MACHINES:
+    if machine not in _HARDWARE:
         raise UsageError(f"no target for processor {machine!r}", "pass --target")
-    return TARGETS[_MACHINES[machine]]
+    return TARGETS[_OF_HARDWARE[_HARDWARE[machine]]]
+
+
+def made_for_other_hardware(target: str | None, abi: str) -> bool:
+    """Say whether a file of this target was made for other processors; not known is no."""
+    found = TARGETS.get(target or "")
+    hardware = _HARDWARE.get(abi.lower())
+    return found is not None and hardware is not None and found.hardware != hardware

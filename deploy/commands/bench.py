@@ -21,7 +21,7 @@ from deploy.fidelity import Probe
 from deploy.files import unfinished
 from deploy.inference import open_run
 from deploy.onnx_file import external_files, image_input, load_graph
-from deploy.placement import TARGETS
+from deploy.targets import TARGETS, made_for_other_hardware
 from reports.frame import load
 
 PICTURE_SIDE_PX = 256
@@ -53,6 +53,7 @@ def bench_artifacts(
     device = find_device(device_name)
     artifacts = [_whole(path) for path in sources] or _line(build, model)
     _require_one_input(artifacts)
+    _say_what_is_foreign(artifacts, device.info().abi, device_name)
     probe = probe_for_artifact(build, artifacts[0], held_out)
     crop = _write_input(probe, build, plan.seed)
     cases = [_case(artifact, crop) for artifact in artifacts]
@@ -99,6 +100,15 @@ def _line(build: Path, model: str | None) -> list[Artifact]:
         if old not in current:
             note(f"{old.path} is older than what it was made from; left out")
     return current
+
+
+def _say_what_is_foreign(artifacts: Sequence[Artifact], abi: str, device_name: str) -> None:
+    for artifact in artifacts:
+        if made_for_other_hardware(artifact.target, abi):
+            note(
+                f"{artifact.path} is made for {artifact.target}; "
+                f"its latency on {device_name} ({abi}) says nothing about that"
+            )
 
 
 def _require_one_input(artifacts: Sequence[Artifact]) -> None:

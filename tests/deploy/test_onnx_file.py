@@ -39,6 +39,24 @@ def with_external_weight(folder: Path, location: str) -> Path:
     return path
 
 
+def test_weights_of_over_2_gib_are_refused_before_they_are_read(tmp_path):
+    path = with_external_weight(tmp_path, "weights.bin")
+    model = onnx.load(path, load_external_data=False)
+    model.graph.initializer[0].dims[:] = [30_000, 30_000, 1, 1]
+    path.write_bytes(model.SerializeToString())
+    (tmp_path / "weights.bin").write_bytes(b"")
+    with pytest.raises(GraphError, match=r"model\.onnx holds 3\.4 GiB: a graph .* below 2 GiB"):
+        load_graph(path)
+
+
+def test_a_file_of_over_2_gib_is_refused_before_it_is_read(tmp_path):
+    path = tmp_path / "large.onnx"
+    with path.open("wb") as file:
+        file.truncate(3 * 2**30)  # a hole: takes no room on the disk
+    with pytest.raises(GraphError, match=r"large\.onnx holds 3\.0 GiB"):
+        load_graph(path)
+
+
 def test_a_good_model_loads(tmp_path):
     assert load_graph(saved(conv_model(), tmp_path)).graph.node[0].op_type == "Conv"
 

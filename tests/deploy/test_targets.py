@@ -4,7 +4,7 @@ import pytest
 
 from deploy.codes import TYPES
 from deploy.errors import UsageError
-from deploy.targets import TARGETS, find_target, host_target
+from deploy.targets import TARGETS, find_target, host_target, made_for_other_hardware
 
 
 @pytest.mark.parametrize("target", TARGETS.values(), ids=list(TARGETS))
@@ -32,6 +32,22 @@ def test_types_that_a_target_cannot_take_name_the_targets_that_can(name, able):
 def test_an_unknown_target_lists_all(name):
     with pytest.raises(UsageError, match=r"unknown target .*: use one of arm-cpu, arm-cpu-u8, x86"):
         find_target(name)
+
+
+@pytest.mark.parametrize(
+    ("target", "abi", "foreign"),
+    [
+        ("arm-cpu", "x86_64", True),
+        ("x86", "arm64-v8a", True),
+        ("nnapi", "AMD64", True),
+        ("x86", "x86_64", False),
+        ("arm-cpu-u8", "aarch64", False),
+        (None, "x86_64", False),
+        ("arm-cpu", "riscv64", False),
+    ],
+)
+def test_what_is_made_for_other_hardware_is_told(target, abi, foreign):
+    assert made_for_other_hardware(target, abi) == foreign
 
 
 def test_a_processor_without_a_target_is_told(monkeypatch):

@@ -20,6 +20,7 @@ from cli_examples import (
 
 from deploy.artifact import read_artifact, sidecar_path, write_artifact
 from deploy.files import file_sha256
+from deploy.targets import host_target
 from deploy.zoo.registry import find_model
 
 KINDS = ("fp32", "int8-x86", "int8-arm-cpu", "int8-opt-x86", "int8-opt-arm-cpu")
@@ -99,6 +100,14 @@ def test_bench_gives_a_case_for_each_graph_as_json(whole):
     assert {case["kind"] for case in given["cases"]} == set(KINDS)
     assert all(case["latency_median_ms"] > 0 for case in given["cases"])
     assert (folder / "bench").samefile(f"{given['session']}/..")
+
+
+def test_bench_says_what_it_measures_on_other_hardware(whole):
+    foreign = {"x86": "arm-cpu", "arm-cpu": "x86"}[host_target().name]
+    lines = whole[1]["bench"].err.splitlines()
+    told = [line for line in lines if "says nothing about that" in line]
+    assert len(told) == 2
+    assert all(f"is made for {foreign}; its latency on host" in line for line in told)
 
 
 def test_report_gives_its_files_as_json(whole):
