@@ -18,9 +18,10 @@ from typing import Any
 
 import onnxruntime
 from arm64.cpus import CPUS, Cpu, find_cpu
-from arm64.emulated import Counted, Job, count, profile
+from arm64.emulated import Counted, Job, profile
 from arm64.goals import goals_markdown
-from arm64.nets import config_of, find_nets, make_forms
+from arm64.kept import count_once
+from arm64.nets import Net, config_of, find_nets, make_forms
 from arm64.nodes import parse_profile
 from arm64.pieces import Pieces, default_cache, find_pieces
 from arm64.set_up import set_up
@@ -51,17 +52,17 @@ def main() -> int:
                 nodes = parse_profile(profile(_job(one.model, options), cpu, pieces))
                 values["nodes"] = [asdict(node) for node in nodes]
                 profiles.append(profile_markdown(one, nodes))
-        if options.nets:
-            rows += _count_nets(options, cpu, pieces)
+        net_rows, complete = _count_nets(options, cpu, pieces) if options.nets else ([], True)
+        rows += net_rows
     except MofaError as error:
         print(error, file=sys.stderr)
         return 1
     if options.json:
         print(json.dumps({"taken_with": pieces.identity, "rows": rows}, indent=1))
-        return 0
+        return int(not complete)
     parts = [markdown(rows), goals_markdown(rows), *profiles, versions_line(pieces.identity)]
     print("\n".join(part for part in parts if part), end="")
-    return 0
+    return int(not complete)
 
 
 def _parse() -> argparse.Namespace:
@@ -88,6 +89,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--checkpoint", type=Path, help="weights of PMRID")
     parser.add_argument("--out", type=Path, default=Path("build/arm64"), help="of the nets' files")
     parser.add_argument("--cache", type=Path, default=default_cache(), help="of the pieces")
+    parser.add_argument("--again", action="store_true", help="count what was counted before too")
     parser.add_argument("--json", action="store_true", help="print JSON for machines")
     return parser.parse_args()
 
@@ -95,25 +97,37 @@ def _parse() -> argparse.Namespace:
 def _count_files(options: argparse.Namespace, cpu: Cpu, pieces: Pieces) -> list[Counted]:
     counted: list[Counted] = []
     for place, file in enumerate(options.files, 1):
-        counted.append(count(_job(file, options), cpu, pieces))
+        counted.append(count_once(_job(file, options), cpu, pieces, again=options.again))
         _say(f"{place}/{len(options.files)} {file} {counted[-1].took_s:.0f} s")
     return counted
 
 
-def _count_nets(options: argparse.Namespace, cpu: Cpu, pieces: Pieces) -> Rows:
+def _count_nets(options: argparse.Namespace, cpu: Cpu, pieces: Pieces) -> tuple[Rows, bool]:
+    """Give the rows of all nets, and whether all could be counted; a net that fails is said."""
     rows: Rows = []
+    failed = False
     for net in find_nets(options.nets):
-        weights = None
-        if net.name == "pmrid-raw":
-            weights = options.checkpoint or (PMRID_WEIGHTS if PMRID_WEIGHTS.is_file() else None)
-        _say(f"{net.name}: export, prepare, quantize, optimize")
-        folder = options.out / f"{net.name}-{options.size_px}"
-        first = None
-        for form, file in make_forms(net, folder, options.size_px, weights).items():
-            counted = count(_job(file, options), cpu, pieces)
-            first = first or counted
-            _say(f"{net.name} {form}: {counted.took_s:.0f} s")
-            rows.append({"net": net.name, "form": form, **row(counted, file.name, first)})
+        try:
+            rows += _count_net(net, options, cpu, pieces)
+        except MofaError as error:
+            failed = True
+            _say(f"{net.name}: {error}")
+    return rows, not failed
+
+
+def _count_net(net: Net, options: argparse.Namespace, cpu: Cpu, pieces: Pieces) -> Rows:
+    weights = None
+    if net.name == "pmrid-raw":
+        weights = options.checkpoint or (PMRID_WEIGHTS if PMRID_WEIGHTS.is_file() else None)
+    _say(f"{net.name}: export, prepare, quantize, optimize")
+    folder = options.out / f"{net.name}-{options.size_px}"
+    rows: Rows = []
+    first = None
+    for form, file in make_forms(net, folder, options.size_px, weights).items():
+        counted = count_once(_job(file, options), cpu, pieces, again=options.again)
+        first = first or counted
+        _say(f"{net.name} {form}: {counted.steady.instructions / 1e6:.1f} M")
+        rows.append({"net": net.name, "form": form, **row(counted, file.name, first)})
     return rows
 
 

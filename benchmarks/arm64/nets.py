@@ -122,8 +122,8 @@ def _stage(folder: Path, *arguments: str) -> list[Path]:
         check=False,
     )
     if done.returncode != 0:
-        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise GraphError(f"mofa-deploy {arguments[0]} fails ({reason})", "see its own message")
+        print(done.stderr, file=sys.stderr, end="")
+        raise GraphError(f"mofa-deploy {arguments[0]} fails", "see its own message above")
     return [Path(record["path"]) for record in json.loads(done.stdout)]
 
 
