@@ -5,8 +5,6 @@ from typing import Annotated
 
 import typer
 
-from deploy.rewrites.forms import choices
-
 Source = Annotated[
     Path | None,
     typer.Argument(
@@ -89,20 +87,24 @@ Also = Annotated[
 MinPsnr = Annotated[
     float, typer.Option("--min-psnr-vs-fp32", help="least PSNR in dB of int8 against fp32")
 ]
+# the forms are those of deploy.rewrites.forms, which a test holds: nothing of ours loads here
 LayerNorm = Annotated[
-    str | None, typer.Option("--layernorm", metavar=choices("layernorm"), help="of LayerNorm2d")
+    str | None,
+    typer.Option("--layernorm", metavar="auto|lp|fused|folded|keep", help="of LayerNorm2d"),
 ]
 Shuffle = Annotated[
-    str | None, typer.Option("--shuffle", metavar=choices("shuffle"), help="of PixelShuffle")
+    str | None, typer.Option("--shuffle", metavar="auto|nhwc|dcr|keep", help="of PixelShuffle")
 ]
-Gate = Annotated[str | None, typer.Option("--gate", metavar=choices("gate"), help="of SimpleGate")]
+Gate = Annotated[
+    str | None, typer.Option("--gate", metavar="auto|convs|keep", help="of SimpleGate")
+]
 Attention = Annotated[
     str | None,
-    typer.Option("--attention", metavar=choices("attention"), help="of channel attention"),
+    typer.Option("--attention", metavar="auto|wide|keep", help="of channel attention"),
 ]
 Ends = Annotated[
     str | None,
-    typer.Option("--ends", metavar=choices("ends"), help="of the first and last convolution"),
+    typer.Option("--ends", metavar="auto|padded|keep", help="of the first and last convolution"),
 ]
 Device = Annotated[str, typer.Option(help="a name of `mofa-deploy devices`")]
 Launches = Annotated[int, typer.Option(help="fresh processes per graph")]

@@ -87,7 +87,8 @@ def _write_lp(site: Site) -> None:
     directions = _directions(norm.channels)
     eps = np.zeros(norm.channels)
     eps[-1] = np.sqrt(norm.channels * norm.eps)
-    turned = nodes.mix("center", norm.image, np.vstack([directions, eps * 0]), eps)
+    rows = np.vstack([directions, np.zeros(norm.channels)])
+    turned = nodes.mix("center", norm.image, rows, eps)
     unit = nodes.add("LpNormalization", "lp", [nodes.to_last(turned)], nodes.last, axis=-1, p=2)
     value = nodes.to_first(unit)
     # what turns it back, and leaves out the channel of eps

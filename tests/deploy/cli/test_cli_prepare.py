@@ -5,7 +5,10 @@ import pytest
 from cli_examples import mofa, write_net
 from onnx import helper
 
+from deploy.rewrites.forms import Forms, choices
+
 CHANNELS = 16
+OPTIONS = tuple(Forms().record())
 
 
 @pytest.fixture(scope="module")
@@ -93,12 +96,12 @@ def test_quantize_keeps_the_forms_that_were_asked_for(layered, judged, calibrate
         assert (forms["layernorm"], forms["ends"], forms["gate"]) == ("fused", "keep", "auto")
 
 
-@pytest.mark.parametrize("option", ["layernorm", "shuffle", "gate", "attention", "ends"])
+@pytest.mark.parametrize("option", OPTIONS)
 def test_a_form_that_there_is_not_is_refused_with_those_that_there_are(net, judged, refuse, option):
     line = refuse("prepare", net, f"--{option}", "fastest", *judged)
     assert f"unknown form 'fastest' of {option}: use auto, " in line
 
 
-def test_forms_are_part_of_the_help():
-    said = mofa("prepare", "--help").out
-    assert "auto|lp|fused|folded|keep" in said
+@pytest.mark.parametrize("option", OPTIONS)
+def test_the_help_shows_every_form(option):
+    assert f"--{option} {choices(option)}" in " ".join(mofa("prepare", "--help").out.split())
