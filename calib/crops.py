@@ -6,7 +6,7 @@ Choosing reads headers and file bytes only; pixels are read by `read_crops`, ima
 import hashlib
 import json
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -84,7 +84,13 @@ class CropSet:
 
 
 def choose_crops(
-    folder: Path, *, count: int = 1000, side: int = 256, stride: int | None = None, seed: int = 0
+    folder: Path,
+    *,
+    count: int = 1000,
+    side: int = 256,
+    stride: int | None = None,
+    seed: int = 0,
+    leave_out: Collection[str] = (),
 ) -> CropSet:
     """Choose windows of a folder's images, spread evenly over them; same seed, same choice.
 
@@ -96,6 +102,7 @@ def choose_crops(
         count: how many crops.
         side: of a crop, in px.
         stride: of the grid, in px; None takes the largest of STRIDES_PX with enough windows.
+        leave_out: images, by their path inside the folder, to take no crop of.
 
     Raises:
         UsageError: a count, side, stride or seed out of range.
@@ -110,7 +117,8 @@ def choose_crops(
     ):
         if value is not None and value < least:
             raise UsageError(f"{name} of crops is {value}", f"pass {least} or more")
-    sizes = {path.relative_to(folder).as_posix(): image_size(path) for path in list_images(folder)}
+    names = {path.relative_to(folder).as_posix(): path for path in list_images(folder)}
+    sizes = {name: image_size(path) for name, path in names.items() if name not in leave_out}
     _require_large_enough(folder, sizes, side)
     stride = _fitting_stride(folder, sizes, count, side, stride)
     quotas = _quotas([_windows(size, side, stride) for size in sizes.values()], count, seed)

@@ -35,6 +35,7 @@ from deploy.cli_options import (
     Pad,
     Pipeline,
     Preset,
+    SearchOn,
     Seconds,
     Seed,
     Shape,
@@ -172,6 +173,7 @@ def quantize(
     target: Targets = "arm-cpu",
     preset: Preset = "fast",
     method: Method = "auto",
+    search_on: SearchOn = None,
     data: Data = None,
     crops: Crops = 1000,
     seed: Seed = 0,
@@ -184,8 +186,8 @@ def quantize(
 ) -> None:
     """Calibrate once on training crops and quantize, for each target."""
     from deploy.commands.comparison import comparison_forms, make_comparisons
+    from deploy.commands.quantize import quantize_model
     from deploy.commands.show import show_artifacts
-    from deploy.commands.stages import quantize_model
 
     forms = comparison_forms(also)
     results = quantize_model(
@@ -194,6 +196,7 @@ def quantize(
         targets=target.split(","),
         preset=preset,
         method=method,
+        search_on=search_on,
         data=data,
         crops=crops,
         seed=seed,

@@ -76,7 +76,15 @@ Preset = Annotated[
     str, typer.Option(help="fast: all integer; accurate: sums and last convolution in float")
 ]
 Method = Annotated[
-    str, typer.Option(help="of choosing ranges: auto, minmax, percentile-P, entropy or mse")
+    str,
+    typer.Option(help="of choosing ranges: auto searches; or minmax, percentile-P, entropy, mse"),
+]
+SearchOn = Annotated[
+    Path | None,
+    typer.Option(
+        help="folder with input/ and target/ to choose the recipe on  [default: some of --data, "
+        "left out of calibration]"
+    ),
 ]
 Also = Annotated[
     str | None,

@@ -2,7 +2,8 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from deploy.artifact import (
     tool_versions,
     write_artifact,
 )
+from deploy.bias_correction import ChannelMeans, correct_bias
 from deploy.codes import Range
 from deploy.errors import FidelityError, GraphError
 from deploy.fidelity import Probe, psnr_between_db
@@ -38,9 +40,24 @@ MOST_FINDINGS = 3  # of each kind, in the sidecar
 QUANTIZED = ("QuantizeLinear", "DequantizeLinear", "QLinearConv", "ConvInteger")
 
 
+@dataclass(frozen=True)
+class FloatGraph:
+    """A float graph to quantize, with what its activations were.
+
+    Attributes:
+        path: of the fp32 model, or of its equalized form, which computes the same.
+        statistics: of the activations of exactly this file.
+        means: of what its convolutions read; needed where biases are corrected.
+    """
+
+    path: Path
+    statistics: Statistics
+    means: ChannelMeans = field(default_factory=dict)
+
+
 def quantize(
     fp32: Artifact,
-    statistics: Statistics,
+    base: FloatGraph,
     target: Target,
     folder: Path,
     probe: Probe,
@@ -48,6 +65,7 @@ def quantize(
     recipe: Recipe,
     crops: Mapping[str, Any],
     outliers: pd.DataFrame | None = None,
+    trials: Sequence[Mapping[str, Any]] = (),
     min_psnr_vs_fp32_db: float = MIN_PSNR_VS_FP32_DB,
     force: bool = False,
 ) -> tuple[Artifact, bool]:
@@ -55,10 +73,11 @@ def quantize(
 
     Args:
         fp32: a float model with a static input (1, C, H, W) and opset >= 13.
-        statistics: of the activations of exactly this file.
+        base: the graph that becomes integer: fp32's own, or its equalized form.
         probe: images that the result is measured on; none of them were calibrated on.
         crops: the list of crops that the statistics come from, for the sidecar.
         outliers: `calib.report.outlier_crops` of the statistics, for the sidecar.
+        trials: what was tried before this recipe was chosen, for the sidecar.
 
     Returns:
         The artifact, and whether it was made now.
@@ -75,7 +94,7 @@ def quantize(
         "per_channel": True,
         "recipe": recipe.record(),
         "crops": dict(crops),
-        "crops_sha256": statistics.origin.crops_sha256,
+        "crops_sha256": base.statistics.origin.crops_sha256,
         **inherited(fp32),
         "min_psnr_vs_fp32_db": min_psnr_vs_fp32_db,
         "probe": probe.name,
@@ -83,13 +102,9 @@ def quantize(
     there = None if force else finished(folder, fp32.model, kind, fp32, params)
     if there:
         return there, False
-    graph = load_graph(fp32.path)
     input_range = input_range_of(probe.pipeline)
-    require_quantizable(graph, fp32.path, input_range=input_range)
-    ranges = chosen_ranges(statistics, target, recipe)
-    model = float_model(graph)
-    placement = placement_of(model, target, recipe, input_range=input_range)
-    quantized = write_qdq(model, placement, ranges, target)
+    require_quantizable(load_graph(fp32.path), fp32.path, input_range=input_range)
+    quantized = integer_graph(base, target, recipe, input_range=input_range)
     reference = open_run(fp32.path)
     with temporary_beside(artifact_path(folder, fp32.model, kind)) as temporary:
         onnx.save(quantized, temporary)
@@ -112,9 +127,10 @@ def quantize(
             versions=tool_versions("onnx", "onnx-ir", "onnxruntime"),
             fidelity={
                 "psnr_vs_fp32_db": psnr_db,
-                "in_float": dict(placement.float_because),
+                "in_float": _in_float(base, target, recipe, input_range),
                 **counts(quantized),
-                **calibration_findings(statistics, ranges, outliers),
+                **calibration_findings(base.statistics, target, recipe, outliers),
+                "trials": list(trials),
                 **probe.quality(run),
             },
         )
@@ -128,29 +144,33 @@ def chosen_ranges(statistics: Statistics, target: Target, recipe: Recipe) -> dic
 
 
 def integer_graph(
-    fp32: ir.Model,
-    ranges: Mapping[str, Range],
-    target: Target,
-    recipe: Recipe,
-    *,
-    input_range: Range | None = IMAGE_RANGE,
+    base: FloatGraph, target: Target, recipe: Recipe, *, input_range: Range | None = IMAGE_RANGE
 ) -> onnx.ModelProto:
-    """Give the integer form of a float graph; nothing is read, written or changed.
-
-    What `recipe.equalize` and `recipe.correct_bias` say is the caller's to do: the equalized graph
-    and its ranges come in here, and biases are corrected in what comes out.
+    """Give the integer form of a float graph; nothing is written.
 
     Args:
-        fp32: as `float_model` gives it.
-        ranges: as `chosen_ranges` gives them, of exactly this graph.
+        base: the equalized graph where `recipe.equalize` says so; which it is, is the caller's.
         input_range: as `deploy.placement.place`.
 
     Raises:
         UsageError: a node to keep in float is not in the graph.
         GraphError: a tensor has no range.
     """
-    placement = placement_of(fp32, target, recipe, input_range=input_range)
-    return write_qdq(fp32, placement, ranges, target)
+    model = float_model(load_graph(base.path))
+    placement = placement_of(model, target, recipe, input_range=input_range)
+    ranges = chosen_ranges(base.statistics, target, recipe)
+    quantized = write_qdq(model, placement, ranges, target)
+    if recipe.correct_bias:
+        corrected = correct_bias(model, quantized, base.means)
+        quantized = write_qdq(corrected, placement, ranges, target)
+    return quantized
+
+
+def _in_float(
+    base: FloatGraph, target: Target, recipe: Recipe, input_range: Range | None
+) -> dict[str, str]:
+    model = float_model(load_graph(base.path))
+    return dict(placement_of(model, target, recipe, input_range=input_range).float_because)
 
 
 def placement_of(
@@ -192,9 +212,10 @@ def counts(quantized: onnx.ModelProto) -> dict[str, int]:
 
 
 def calibration_findings(
-    statistics: Statistics, ranges: Mapping[str, Range], outliers: pd.DataFrame | None
+    statistics: Statistics, target: Target, recipe: Recipe, outliers: pd.DataFrame | None
 ) -> dict[str, Any]:
     """Give the tensors that the ranges clip most, and those whose range one image alone sets."""
+    ranges = chosen_ranges(statistics, target, recipe)
     clipped = saturation(statistics, ranges).query("clipped > 0")[["tensor", "clipped"]]
     found = {"most_clipped": clipped.head(MOST_FINDINGS).to_dict("records")}
     if outliers is not None:

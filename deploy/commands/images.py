@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,14 +60,27 @@ def is_demo(model: str, weights_sha256: str | None) -> bool:
     return shipped is not None and shipped.is_file() and file_sha256(shipped) == weights_sha256
 
 
+def training_images(build: Path, data: Path | None, pipeline: Pipeline) -> Path:
+    """Give the folder of training images: the user's, else the demo photographs."""
+    return data or demo_data(build, pipeline) / "training" / "input"
+
+
 def calibration_crops(
-    build: Path, data: Path | None, artifact: Artifact, *, count: int, size: Size, seed: int
+    build: Path,
+    data: Path | None,
+    artifact: Artifact,
+    *,
+    count: int,
+    size: Size,
+    seed: int,
+    leave_out: Collection[str] = (),
 ) -> CropSet:
     """Choose the crops to calibrate on, from the user's images, else from the demo photographs.
 
     Args:
         data: folder of images as the model's pipeline takes them.
         size: of the model's input.
+        leave_out: images of the folder to take no crop of.
 
     Raises:
         DataError, UsageError: as `choose_crops`; a raw image whose ISO or colours are not known.
@@ -79,18 +92,20 @@ def calibration_crops(
             f"{artifact.path} takes {side}x{width} px, and calibration crops are square",
             "export it at a square --shape to quantize it",
         )
-    if data is None:
-        if not is_demo(artifact.model, artifact.params.get("weights_sha256")):
-            note(
-                f"calibrating {artifact.model} on the demo photographs; "
-                "pass --data FOLDER with images like those it will see"
-            )
-        data = demo_data(build, pipeline) / "training" / "input"
-    chosen = choose_crops(data, count=count, side=side * pipeline.px, seed=seed)
-    return _through(chosen, pipeline)
+    if data is None and not is_demo(artifact.model, artifact.params.get("weights_sha256")):
+        note(
+            f"calibrating {artifact.model} on the demo photographs; "
+            "pass --data FOLDER with images like those it will see"
+        )
+    folder = training_images(build, data, pipeline)
+    chosen = choose_crops(
+        folder, count=count, side=side * pipeline.px, seed=seed, leave_out=leave_out
+    )
+    return through(chosen, pipeline)
 
 
-def _through(chosen: CropSet, pipeline: Pipeline) -> CropSet:
+def through(chosen: CropSet, pipeline: Pipeline) -> CropSet:
+    """Give crops as a pipeline's network takes them. Raises DataError of one that it cannot."""
     if pipeline == RGB:
         return chosen
     for crop in chosen.crops:  # now, and not when the crop is read

@@ -6,9 +6,10 @@ from pathlib import Path
 from android_bench.devices import find_device
 from android_bench.plan import BenchPlan
 from deploy.commands.bench import bench_artifacts
+from deploy.commands.quantize import quantize_model
 from deploy.commands.report import report_paths, report_sessions, show_report
 from deploy.commands.show import Made, artifact_record, print_json, show_artifacts
-from deploy.commands.stages import export_model, optimize_model, quantize_model
+from deploy.commands.stages import export_model, optimize_model
 from deploy.placement import host_target
 from deploy.spec import ModelSpec
 from reports.report import ReportFiles

@@ -7,30 +7,23 @@ from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 
-from calib.crops import CropSet
-from calib.report import outlier_crops
-from calib.statistics import Statistics
-from calib.stream import collect_statistics
 from deploy.artifact import Artifact, find_artifact, list_artifacts, read_artifact
 from deploy.commands.images import (
-    calibration_crops,
-    pipeline_of,
     probe_for,
     probe_for_artifact,
 )
-from deploy.commands.progress import bar, clock, note
+from deploy.commands.progress import clock, note
 from deploy.commands.show import Made
 from deploy.errors import UsageError
 from deploy.fidelity import Probe
 from deploy.files import file_sha256
-from deploy.onnx_file import external_files, image_input, load_graph
+from deploy.onnx_file import external_files
 from deploy.pipeline import RGB, Pipeline, read_pipeline
-from deploy.placement import TARGETS, Target, calibrated_tensors, find_target
+from deploy.placement import TARGETS, Target, find_target
 from deploy.rewrites.forms import Forms, forms_of_record
 from deploy.spec import TRAIN_PX, ModelSpec, network_image
 
 FILE_FORMATS = ("onnx", "ort")  # the second is made from the first
-AUTO = "auto"  # a range method: the one that is best without a search
 
 
 def model_spec(
@@ -141,75 +134,11 @@ def prepare_model(
     forms: Forms = Forms(),
 ) -> Made:
     """Rewrite a plain or user's graph; see `deploy.prepare`."""
-    plain = _artifact(source, build, ("plain",), made_by="mofa-deploy export")
+    plain = find_source(source, build, ("plain",), made_by="mofa-deploy export")
     if plain.kind not in ("plain", "external"):
         raise UsageError(f"{plain.path} is {plain.kind}", "prepare takes a plain model")
     probe = probe_for_artifact(build, plain, held_out)
-    return _prepare(plain, build, probe, force, forms)
-
-
-def quantize_model(
-    source: Path | None,
-    build: Path,
-    *,
-    targets: Sequence[str],
-    data: Path | None,
-    crops: int,
-    seed: int,
-    held_out: Path | None,
-    min_psnr_vs_fp32_db: float,
-    force: bool,
-    preset: str = "fast",
-    method: str = AUTO,
-) -> list[Made]:
-    """Calibrate once and quantize for each target; prepares the graph first where needed."""
-    from deploy.quantize import input_range_of, quantize, require_quantizable
-    from deploy.recipe import DEFAULT_METHOD, Recipe
-
-    wanted = [find_target(name) for name in targets]
-    recipe = Recipe(preset, DEFAULT_METHOD if method == AUTO else method)
-    has_plain = source is None and bool(list_artifacts(build, ("plain",)))
-    kinds = ("plain",) if has_plain else ("fp32",)
-    given = _artifact(source, build, kinds, made_by="mofa-deploy export")
-    graph = load_graph(given.path)
-    input_range = input_range_of(pipeline_of(given))
-    require_quantizable(graph, given.path, input_range=input_range)
-    probe = probe_for_artifact(build, given, held_out)
-    height, width = image_input(graph, given.path).shape[-2:]
-    # before any work: most bad folders show here
-    chosen = calibration_crops(build, data, given, count=crops, size=(height, width), seed=seed)
-    results: list[Made] = []
-    fp32 = given
-    if given.kind in ("plain", "external"):
-        results.append(_prepare(given, build, probe, force, _forms_of(build, given)))
-        fp32 = results[-1][0]
-    statistics = _calibrated(fp32, chosen, build / "calib")
-    outliers = outlier_crops(statistics, chosen.crops)
-    for target in wanted:
-        with clock(f"quantizing {fp32.model} for {target.name}") as count:
-            results.append(
-                quantize(
-                    fp32,
-                    statistics,
-                    target,
-                    build,
-                    replace(probe, on_image=count),
-                    recipe=recipe,
-                    crops=chosen.record(),
-                    outliers=outliers,
-                    min_psnr_vs_fp32_db=min_psnr_vs_fp32_db,
-                    force=force,
-                )
-            )
-    return results
-
-
-def _calibrated(fp32: Artifact, chosen: CropSet, cache: Path) -> Statistics:
-    from deploy.quantize import float_model
-
-    tensors = calibrated_tensors(float_model(load_graph(fp32.path)))
-    with bar("calibrating", len(chosen.crops), "crops", memory=True) as on_crop:
-        return collect_statistics(fp32.path, chosen, cache, tensors=tensors, on_crop=on_crop)
+    return prepare_from(plain, build, probe, force, forms)
 
 
 def optimize_model(
@@ -219,7 +148,7 @@ def optimize_model(
     from deploy.optimize import optimize
 
     kinds = [f"int8-{name}" for name in TARGETS if target in (None, name)]
-    parent = _artifact(source, build, kinds, made_by="mofa-deploy quantize")
+    parent = find_source(source, build, kinds, made_by="mofa-deploy quantize")
     chosen = _target_of(parent, target)
     probe = probe_for_artifact(build, parent, held_out)
     with clock(f"optimizing {parent.model} for {chosen.name}") as count:
@@ -257,7 +186,10 @@ def _target_of(parent: Artifact, target: str | None) -> Target:
     return find_target(name)
 
 
-def _artifact(source: Path | None, build: Path, kinds: Sequence[str], *, made_by: str) -> Artifact:
+def find_source(
+    source: Path | None, build: Path, kinds: Sequence[str], *, made_by: str
+) -> Artifact:
+    """Give what a stage starts from: the file that is named, else the one of these kinds."""
     if source is not None:
         return _given(source)
     return find_artifact(build, kinds, made_by=made_by)
@@ -273,14 +205,15 @@ def _given(source: Path) -> Artifact:
     return replace(artifact, sha256=hashlib.sha256(whole.encode()).hexdigest())
 
 
-def _prepare(plain: Artifact, build: Path, probe: Probe, force: bool, forms: Forms) -> Made:
+def prepare_from(plain: Artifact, build: Path, probe: Probe, force: bool, forms: Forms) -> Made:
+    """Rewrite a graph exactly, with a running clock."""
     from deploy.prepare import prepare
 
     with clock(f"preparing {plain.model}") as count:
         return prepare(plain, build, replace(probe, on_image=count), forms=forms, force=force)
 
 
-def _forms_of(build: Path, plain: Artifact) -> Forms:
+def forms_of(build: Path, plain: Artifact) -> Forms:
     """Give the forms that a graph was prepared in already, so that they hold; else all auto."""
     prepared = list_artifacts(build, ("fp32",))
     there = [one for one in prepared if one.parent_sha256 == plain.sha256]

@@ -18,7 +18,7 @@ from deploy.fidelity import Probe, tiles
 from deploy.pipeline import RGB
 from deploy.placement import TARGETS
 from deploy.prepare import prepare
-from deploy.quantize import quantize
+from deploy.quantize import FloatGraph, quantize
 from deploy.recipe import Recipe
 from deploy.spec import ModelSpec, network_image
 from deploy.zoo.nafnet import NAFNet
@@ -56,6 +56,10 @@ class Line:
     int8_x86: Artifact
     int8_arm: Artifact
 
+    @property
+    def base(self) -> FloatGraph:
+        return FloatGraph(self.fp32.path, self.statistics)
+
 
 @pytest.fixture(scope="session")
 def spec(tmp_path_factory: pytest.TempPathFactory) -> ModelSpec:
@@ -81,7 +85,13 @@ def line(spec: ModelSpec, probe: Probe, tmp_path_factory: pytest.TempPathFactory
     statistics = stream_statistics(fp32.path, calibration)
     int8 = [
         quantize(
-            fp32, statistics, TARGETS[name], folder, probe, recipe=RECIPE, crops={"crops": 12}
+            fp32,
+            FloatGraph(fp32.path, statistics),
+            TARGETS[name],
+            folder,
+            probe,
+            recipe=RECIPE,
+            crops={"crops": 12},
         )[0]
         for name in ("x86", "arm-cpu")
     ]

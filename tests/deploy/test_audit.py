@@ -284,9 +284,7 @@ def test_all_of_a_quantized_network_fuses_but_what_is_wanted_in_float(line):
 
 def test_the_accurate_preset_is_wanted_in_float(line, folder):
     recipe = Recipe(preset="accurate", method="minmax")
-    artifact, _ = quantize(
-        line.fp32, line.statistics, X86, folder, line.probe, recipe=recipe, crops={}
-    )
+    artifact, _ = quantize(line.fp32, line.base, X86, folder, line.probe, recipe=recipe, crops={})
     found = audit(artifact.path, kept=kept_in_float(artifact))
     assert {one.reason for one in found.unfused} == {"on-purpose"}
     assert {one.where for one in found.unfused if one.operator == "Conv"} == {"last"}

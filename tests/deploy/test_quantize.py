@@ -11,7 +11,7 @@ from deploy.errors import FidelityError, GraphError
 from deploy.export import export
 from deploy.onnx_file import load_graph
 from deploy.placement import TARGETS
-from deploy.quantize import quantize, require_quantizable
+from deploy.quantize import FloatGraph, quantize, require_quantizable
 from deploy.recipe import Recipe
 
 RECIPE = Recipe(method="minmax")
@@ -73,7 +73,7 @@ def test_quantizing_again_does_nothing(line):
     folder = line.fp32.path.parent
     again, made = quantize(
         line.fp32,
-        line.statistics,
+        line.base,
         TARGETS["x86"],
         folder,
         line.probe,
@@ -86,7 +86,7 @@ def test_quantizing_again_does_nothing(line):
 def test_force_quantizes_again_to_the_same_bytes(line):
     again, made = quantize(
         line.fp32,
-        line.statistics,
+        line.base,
         TARGETS["x86"],
         line.fp32.path.parent,
         line.probe,
@@ -108,7 +108,7 @@ def test_ranges_that_clip_everything_leave_no_file(line, folder):
     with pytest.raises(FidelityError, match=r"dB against fp32 is below the bound of 20\.0 dB"):
         quantize(
             line.fp32,
-            replace(line.statistics, tensors=narrow),
+            FloatGraph(line.fp32.path, replace(line.statistics, tensors=narrow)),
             TARGETS["x86"],
             folder,
             line.probe,
@@ -122,7 +122,7 @@ def test_a_bound_that_cannot_be_met_says_what_was_reached(line, folder):
     with pytest.raises(FidelityError, match=r"\d+\.\d dB against fp32 is below the bound of 90\.0"):
         quantize(
             line.fp32,
-            line.statistics,
+            line.base,
             TARGETS["arm-cpu"],
             folder,
             line.probe,
