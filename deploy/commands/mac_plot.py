@@ -4,14 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from deploy.commands.model_layers import roles
-from deploy.errors import OutputError, UsageError
-from deploy.files import unfinished
+from deploy.commands.svg import require_svg, save_svg
+from deploy.errors import UsageError
 
 # role -> colour, after Okabe and Ito, "Color Universal Design" (2008)
 COLOURS = {
@@ -19,13 +18,6 @@ COLOURS = {
     "middle": "#0072b2",
     "cheap": "#d55e00",
     "middle, cheap": "#009e73",
-}
-STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",  # text stays text
-    "svg.hashsalt": "mofa-deploy",  # the same drawing is the same file
-    "text.parse_math": False,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
 }
 
 
@@ -43,16 +35,10 @@ def plot_stages(described: Mapping[str, Any], path: Path) -> None:
         UsageError: it has another suffix, or the network is not U-Net-like.
         OutputError: it cannot be written.
     """
-    if path.suffix != ".svg":
-        raise UsageError(f"plot {path} is no .svg file", "name it like stages.svg")
+    require_svg(path)
     if described["stages"] is None:
         raise UsageError(described["no_stages"], "leave --plot out")
-    try:
-        with matplotlib.rc_context(STYLE), unfinished(path) as temporary:
-            figure = _draw(described)
-            figure.savefig(temporary, format="svg", metadata={"Date": None, "Creator": None})
-    except OutputError as error:
-        raise OutputError(error.problem, "pass another --plot FILE.svg") from error
+    save_svg(path, lambda: _draw(described))
 
 
 def _draw(described: Mapping[str, Any]) -> Figure:
