@@ -5,7 +5,7 @@
     python benchmarks/arm_instructions.py --nets all [--size-px 64] [--checkpoint FILE]
 
 The real library of the wheel runs under user-mode emulation, with one thread; a plugin counts.
-Counts repeat to 1e-4 or better and show a lost fusion or another kernel at once. They are no time:
+Counts repeat to 1e-5 and show a lost fusion or another kernel at once. They are no time:
 they see no caches, no memory, no clock, no second thread. See benchmarks/README.md.
 """
 

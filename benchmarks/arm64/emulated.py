@@ -2,8 +2,9 @@
 
 A count repeats when everything that the guest can see repeats. So its environment is fixed, its
 files have the same names in a folder of their own, its address space is laid out by the emulator
-alone (-R) from a fixed seed, and it has one thread. ONNX Runtime's telemetry (1.29 and later, on by
-default) would run a thread of its own that counts as well, and is off.
+alone (-R) from a fixed seed, and it has one thread and one core. Two things spoil counts unless
+they are stopped: ONNX Runtime's telemetry (1.29 and later, on by default) runs threads of its own,
+and the library asks getcpu before each matrix product (see native/runner.c).
 """
 
 import hashlib
@@ -148,10 +149,11 @@ def _example_input(session: onnxruntime.InferenceSession, job: Job) -> np.ndarra
 
 def _host_output(session: onnxruntime.InferenceSession, values: np.ndarray, job: Job) -> np.ndarray:
     try:
-        return session.run(None, {session.get_inputs()[0].name: values})[0].ravel()
+        output: np.ndarray = session.run(None, {session.get_inputs()[0].name: values})[0]
     except Exception as error:  # the binding raises a dozen unrelated types
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise GraphError(f"{job.model} does not run here ({reason})", "check --shape") from error
+    return output.ravel()
 
 
 def _emulate(

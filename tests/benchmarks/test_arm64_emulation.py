@@ -6,6 +6,7 @@ import onnxruntime
 import pytest
 from arm64.cpus import CPUS
 from arm64.emulated import Job, count, profile
+from arm64.kept import count_once
 from arm64.nodes import parse_profile
 from arm64.pieces import default_cache, find_pieces
 from arm64_examples import absolute_of_doubles, two_convolutions, write_pair
@@ -35,7 +36,23 @@ def int8_on_a76(pieces, models):
 def test_a_count_repeats(int8_on_a76, pieces, models):
     again = count(Job(models[1]), CPUS["a76"], pieces)
     assert again.session == int8_on_a76.session
-    assert again.steady.instructions == pytest.approx(int8_on_a76.steady.instructions, rel=1e-4)
+    assert again.steady.instructions == pytest.approx(int8_on_a76.steady.instructions, rel=1e-5)
+
+
+def test_what_was_counted_before_is_kept(int8_on_a76, pieces, models, tmp_path):
+    own = replace(pieces, cache=tmp_path)
+    first = count_once(Job(models[1]), CPUS["a76"], own)
+    kept = count_once(Job(models[1]), CPUS["a76"], replace(own, runner=tmp_path / "nowhere"))
+    assert kept == first
+    assert kept.session == int8_on_a76.session
+
+
+def test_a_count_of_other_options_is_another(pieces, models, tmp_path):
+    own = replace(pieces, cache=tmp_path)
+    optimized = count_once(Job(models[1]), CPUS["a76"], own)
+    assert count_once(Job(models[1], level="disable"), CPUS["a76"], own).steady.instructions > (
+        optimized.steady.instructions
+    )
 
 
 def test_a_core_with_dot_products_uses_them(int8_on_a76):
