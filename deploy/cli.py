@@ -27,6 +27,7 @@ from deploy.cli_options import (
     LayerNorm,
     Local,
     LocalTrainPx,
+    MaxPsnrDrop,
     Method,
     MinPsnr,
     Model,
@@ -179,6 +180,7 @@ def quantize(
     seed: Seed = 0,
     held_out: HeldOut = None,
     min_psnr_vs_fp32: MinPsnr = 20.0,
+    max_psnr_drop: MaxPsnrDrop = None,
     also: Also = None,
     out: Out = BUILD,
     force: Force = False,
@@ -186,6 +188,7 @@ def quantize(
 ) -> None:
     """Calibrate once on training crops and quantize, for each target."""
     from deploy.commands.comparison import comparison_forms, make_comparisons
+    from deploy.commands.mix import Bounds
     from deploy.commands.quantize import quantize_model
     from deploy.commands.show import show_artifacts
 
@@ -201,7 +204,7 @@ def quantize(
         crops=crops,
         seed=seed,
         held_out=held_out,
-        min_psnr_vs_fp32_db=min_psnr_vs_fp32,
+        bounds=Bounds(min_psnr_vs_fp32, max_psnr_drop),
         force=force,
     )
     if forms:

@@ -92,6 +92,13 @@ Also = Annotated[
         help="forms to compare with, by commas: dynamic (ranges at run time), fp16", metavar="FORMS"
     ),
 ]
+MaxPsnrDrop = Annotated[
+    float | None,
+    typer.Option(
+        help="most dB of PSNR to lose against the truth; keeps in float what it takes",
+        metavar="DB",
+    ),
+]
 MinPsnr = Annotated[
     float, typer.Option("--min-psnr-vs-fp32", help="least PSNR in dB of int8 against fp32")
 ]

@@ -27,7 +27,7 @@ from deploy.codes import Range
 from deploy.errors import FidelityError, GraphError
 from deploy.fidelity import Probe, psnr_between_db
 from deploy.files import temporary_beside
-from deploy.inference import open_run
+from deploy.inference import Run, open_run
 from deploy.onnx_file import image_input, load_graph
 from deploy.pipeline import Pipeline, Rgb
 from deploy.placement import IMAGE_RANGE, TARGETS, Placement, Target, place
@@ -67,6 +67,7 @@ def quantize(
     outliers: pd.DataFrame | None = None,
     trials: Sequence[Mapping[str, Any]] = (),
     min_psnr_vs_fp32_db: float = MIN_PSNR_VS_FP32_DB,
+    max_psnr_drop_db: float | None = None,
     force: bool = False,
 ) -> tuple[Artifact, bool]:
     """Quantize weights and activations in QDQ form.
@@ -84,7 +85,8 @@ def quantize(
 
     Raises:
         GraphError: nothing to quantize, already quantized, dynamic shapes.
-        FidelityError: PSNR against fp32 is below the bound. Nothing is written.
+        FidelityError: PSNR against fp32, or against the truth, is below a bound. Nothing is
+            written.
     """
     kind = f"int8-{target.name}"
     params = {
@@ -97,6 +99,7 @@ def quantize(
         "crops_sha256": base.statistics.origin.crops_sha256,
         **inherited(fp32),
         "min_psnr_vs_fp32_db": min_psnr_vs_fp32_db,
+        "max_psnr_drop_db": max_psnr_drop_db,
         "probe": probe.name,
     }
     there = None if force else finished(folder, fp32.model, kind, fp32, params)
@@ -117,6 +120,9 @@ def quantize(
                 f"{min_psnr_vs_fp32_db:.1f} dB",
                 "calibrate on images like those it will see, or lower --min-psnr-vs-fp32",
             )
+        quality = probe.quality(run)
+        if max_psnr_drop_db is not None:
+            _require_small_drop(f"{fp32.model} {kind}", probe, reference, quality, max_psnr_drop_db)
         artifact = write_artifact(
             temporary,
             folder,
@@ -131,10 +137,24 @@ def quantize(
                 **counts(quantized),
                 **calibration_findings(base.statistics, target, recipe, outliers),
                 "trials": list(trials),
-                **probe.quality(run),
+                **quality,
             },
         )
     return artifact, True
+
+
+def _require_small_drop(
+    what: str, probe: Probe, reference: Run, quality: Mapping[str, float], most_db: float
+) -> None:
+    if not quality:
+        return  # no truth among the held-out images; those that were searched on had it
+    drop_db = probe.quality(reference)["psnr_db"] - quality["psnr_db"]
+    if not drop_db <= most_db:
+        raise FidelityError(
+            f"{what}: {drop_db:.3f} dB of PSNR are lost on the held-out images, more than "
+            f"{most_db:g} dB, though not on those that were searched on",
+            "ask for a smaller --max-psnr-drop, or give more images with --search-on",
+        )
 
 
 def chosen_ranges(statistics: Statistics, target: Target, recipe: Recipe) -> dict[str, Range]:

@@ -8,6 +8,7 @@ from typing import Any
 from calib.report import outlier_crops
 from deploy.artifact import list_artifacts
 from deploy.commands.images import calibration_crops, pipeline_of, probe_for_artifact
+from deploy.commands.mix import Bounds, meet_bounds
 from deploy.commands.progress import clock
 from deploy.commands.search import Question, calibrated, choose_recipe, chosen_graph
 from deploy.commands.search_images import held_back, search_probe
@@ -30,7 +31,7 @@ def quantize_model(
     crops: int,
     seed: int,
     held_out: Path | None,
-    min_psnr_vs_fp32_db: float,
+    bounds: Bounds,
     force: bool,
     preset: str = "fast",
     method: str = AUTO,
@@ -52,7 +53,8 @@ def quantize_model(
     *_, height, width = image_input(graph, given.path).shape
     size = height, width
     # before any work: most bad folders show here
-    back = held_back(build, data, pipeline) if method == AUTO and search_on is None else []
+    judging = method == AUTO or bounds.ask_for_more
+    back = held_back(build, data, pipeline) if judging and search_on is None else []
     chosen = calibration_crops(
         build, data, given, count=crops, size=size, seed=seed, leave_out=back
     )
@@ -65,13 +67,16 @@ def quantize_model(
     base = calibrated(fp32.path, chosen, cache)
     outliers = outlier_crops(base.statistics, chosen.crops)
     trials: list[dict[str, Any]] = []
-    if method == AUTO:
+    if judging:
         judged_on = search_probe(
             build, data, fp32, size, images=back, search_on=search_on, seed=seed
         )
         question = Question(fp32, wanted[0], chosen, judged_on, cache)
-        recipe, trials = choose_recipe(question, recipe, base)
-        base = chosen_graph(question, recipe, base)
+        if method == AUTO:
+            recipe, trials = choose_recipe(question, recipe, base)
+            base = chosen_graph(question, recipe, base)
+        if bounds.ask_for_more:
+            recipe = meet_bounds(question, recipe, base, bounds, build)
     for target in wanted:
         with clock(f"quantizing {fp32.model} for {target.name}") as count:
             results.append(
@@ -85,7 +90,8 @@ def quantize_model(
                     crops=chosen.record(),
                     outliers=outliers,
                     trials=trials,
-                    min_psnr_vs_fp32_db=min_psnr_vs_fp32_db,
+                    min_psnr_vs_fp32_db=bounds.min_psnr_vs_fp32_db,
+                    max_psnr_drop_db=bounds.max_psnr_drop_db,
                     force=force,
                 )
             )

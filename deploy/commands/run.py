@@ -6,6 +6,7 @@ from pathlib import Path
 from android_bench.devices import find_device
 from android_bench.plan import BenchPlan
 from deploy.commands.bench import bench_artifacts
+from deploy.commands.mix import Bounds
 from deploy.commands.quantize import quantize_model
 from deploy.commands.report import report_paths, report_sessions, show_report
 from deploy.commands.show import Made, artifact_record, print_json, show_artifacts
@@ -15,7 +16,6 @@ from deploy.spec import ModelSpec
 from reports.report import ReportFiles
 
 PHONE_TARGET = "arm-cpu"
-MIN_PSNR_VS_FP32_DB = 20.0  # as `mofa-deploy quantize`
 
 
 def run_line(
@@ -48,7 +48,7 @@ def run_line(
         crops=crops,
         seed=seed,
         held_out=held_out,
-        min_psnr_vs_fp32_db=MIN_PSNR_VS_FP32_DB,
+        bounds=Bounds(),
         force=force,
     )
     quantized = [artifact for artifact, _ in made if artifact.target]
