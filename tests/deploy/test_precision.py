@@ -31,7 +31,7 @@ from deploy.qdq import write_qdq
 from deploy.quantize import float_model
 from deploy.recipe import Recipe
 
-SIDE_PX = 32
+SIDE_PX = 64
 
 
 class Network:
@@ -228,9 +228,9 @@ def demo(tmp_path_factory):
     folder = tmp_path_factory.mktemp("demo")
     size = (SIDE_PX, SIDE_PX)
     spec = model_spec("nafnet-tiny", None, (1, 3, *size))
-    crops = tiles(degraded_pair("chelsea", 0)[0], size)[100:104]
+    crops = tiles(degraded_pair("chelsea", 0)[0], size)[40:44]
     fp32, _ = prepare(export(spec, folder, Probe("c", crops))[0], folder, Probe("c", crops))
-    images = tiles(degraded_pair("astronaut", 0)[0], size)[::40]
+    images = tiles(degraded_pair("astronaut", 0)[0], size)[::16]
     return Demo(onnx.load(fp32.path), stream_statistics(fp32.path, images), crops)
 
 
