@@ -5,7 +5,6 @@ Ours are made by the command line, as a user makes them; the baseline is what
 """
 
 import json
-import logging
 import os
 import subprocess
 import sys
@@ -14,8 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnx
-from onnxruntime.quantization import quantize_static
+from ort_default import quantize_default
 
 from deploy.errors import GraphError, UsageError
 from deploy.files import unfinished
@@ -92,13 +90,16 @@ def make_forms(net: Net, folder: Path, size_px: int, checkpoint: Path | None) ->
     weights = ["--checkpoint", str(checkpoint)] if checkpoint else []
     shaped = ["--shape", ",".join(map(str, shape))]
     plain = _stage(folder, "export", "--model", net.model, *shaped, *weights)[-1]
-    crops = ["--crops", str(CALIBRATION_CROPS), "--min-psnr-vs-fp32", "0"]
+    few = ["--crops", str(CALIBRATION_CROPS), "--min-psnr-vs-fp32", "0"]
     fp32 = _stage(folder, "prepare", str(plain))[-1]
-    quantized = _stage(folder, "quantize", str(fp32), "--target", "arm-cpu", *crops)[-1]
+    quantized = _stage(folder, "quantize", str(fp32), "--target", "arm-cpu", *few)[-1]
     optimized = _stage(folder, "optimize", str(quantized), "--target", "arm-cpu")
     (int8,) = (path for path in optimized if path.suffix == ".onnx")
     default = folder / f"{net.name}.{DEFAULT}.onnx"
-    _quantize_default(plain, default, shape, net.peak)
+    draw = np.random.default_rng(0)  # ranges do not change which kernels run
+    crops = [draw.random(shape, dtype=np.float32) * np.float32(net.peak)] * DEFAULT_CROPS
+    with unfinished(default) as temporary:
+        quantize_default(plain, crops, temporary)
     return {PLAIN: plain, FP32: fp32, DEFAULT: default, INT8: int8}
 
 
@@ -125,22 +126,3 @@ def _stage(folder: Path, *arguments: str) -> list[Path]:
         print(done.stderr, file=sys.stderr, end="")
         raise GraphError(f"mofa-deploy {arguments[0]} fails", "see its own message above")
     return [Path(record["path"]) for record in json.loads(done.stdout)]
-
-
-class _Crops:
-    """A CalibrationDataReader of seeded values in [0, peak): ranges do not change the kernels."""
-
-    def __init__(self, name: str, shape: tuple[int, ...], peak: float) -> None:
-        draw = np.random.default_rng(0)
-        crops = [draw.random(shape, dtype=np.float32) * np.float32(peak)] * DEFAULT_CROPS
-        self._left = iter([{name: crop} for crop in crops])
-
-    def get_next(self) -> dict[str, np.ndarray] | None:
-        return next(self._left, None)
-
-
-def _quantize_default(plain: Path, to: Path, shape: tuple[int, ...], peak: float) -> None:
-    name = onnx.load(plain, load_external_data=False).graph.input[0].name
-    logging.getLogger().setLevel(logging.ERROR)  # it warns on the root logger
-    with unfinished(to) as temporary:
-        quantize_static(str(plain), str(temporary), _Crops(name, shape, peak))
