@@ -30,6 +30,7 @@ from deploy.files import temporary_beside
 from deploy.inference import open_run
 from deploy.onnx_file import any_image_input, load_graph
 from deploy.rewrites.attention import use_row_attention
+from deploy.rewrites.block_convolution import use_block_convolution
 from deploy.rewrites.ends import use_padded_ends
 from deploy.rewrites.fold_affine import fold_affines
 from deploy.rewrites.forms import Forms
@@ -51,10 +52,12 @@ Rewrite = Callable[[ir.Model, Forms, Crops], Outcome]
 REWRITES: dict[str, Rewrite] = {
     "pads": lambda model, forms, crops: use_conv_pads(model),
     "transposed_convolution": lambda model, forms, crops: use_shuffled_convolution(model),
-    "pixel_shuffle": lambda model, forms, crops: use_pixel_shuffle(model, forms.shuffle),
     "global_pool": lambda model, forms, crops: use_global_pool(model),
     "layer_norm": lambda model, forms, crops: use_layer_norm(model, forms.layernorm, crops),
     "affine": lambda model, forms, crops: fold_affines(model),
+    # after what is folded into convolutions: nothing folds through a shuffle
+    "block_convolution": lambda model, forms, crops: use_block_convolution(model, forms.ends),
+    "pixel_shuffle": lambda model, forms, crops: use_pixel_shuffle(model, forms.shuffle),
     "gate": lambda model, forms, crops: use_gate_convolutions(model, forms.gate),
     "attention": lambda model, forms, crops: use_row_attention(model, forms.attention),
     "ends": lambda model, forms, crops: use_padded_ends(model, forms.ends),

@@ -23,8 +23,9 @@ GateForm = Literal["auto", "convs", "keep"]
 # wide: per-channel factors (N, C, 1, 1) expanded to (N, C, 1, W) before they multiply
 AttentionForm = Literal["auto", "wide", "keep"]
 
-# padded: 4 input channels for the first convolution, 16 output channels for the last
-EndsForm = Literal["auto", "padded", "keep"]
+# padded: 4 input channels for the first convolution, 16 output channels for the last;
+# blocks: the same, but the last convolution makes blocks of pixels with 16 outputs together
+EndsForm = Literal["auto", "blocks", "padded", "keep"]
 
 
 @dataclass(frozen=True)

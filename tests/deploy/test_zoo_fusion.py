@@ -22,9 +22,9 @@ SIDE_PX = 64
 NORMALIZATIONS = ("LpNormalization", "LayerNormalization")
 FUSED = ("Conv", "Mul", "GlobalAveragePool")
 NETWORKS = {  # name -> Transposes that may be left: those of shuffles, and at the ends
-    "nafnet-tiny": 5,
-    "nafnet-tiny without LayerNorm": 5,
-    "pmrid": 6,
+    "nafnet-tiny": 6,
+    "nafnet-tiny without LayerNorm": 6,
+    "pmrid": 7,
 }
 
 
