@@ -119,7 +119,9 @@ Attention = Annotated[
 ]
 Ends = Annotated[
     str | None,
-    typer.Option("--ends", metavar="auto|padded|keep", help="of the first and last convolution"),
+    typer.Option(
+        "--ends", metavar="auto|blocks|padded|keep", help="of the first and last convolution"
+    ),
 ]
 Device = Annotated[str, typer.Option(help="a name of `mofa-deploy devices`")]
 Launches = Annotated[int, typer.Option(help="fresh processes per graph")]
