@@ -23,6 +23,7 @@ METHODS_TRIED = (
     "percentile-99.99",
     "percentile-99.9",
     "percentile-99.5",
+    "percentile-99",
 )
 # smaller differences do not decide: of the picture, and of how close the graph is to its float form
 WORTH_DB, WORTH_VS_FP32_DB = 0.01, 0.2
