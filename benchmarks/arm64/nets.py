@@ -90,7 +90,8 @@ def make_forms(net: Net, folder: Path, size_px: int, checkpoint: Path | None) ->
     weights = ["--checkpoint", str(checkpoint)] if checkpoint else []
     shaped = ["--shape", ",".join(map(str, shape))]
     plain = _stage(folder, "export", "--model", net.model, *shaped, *weights)[-1]
-    few = ["--crops", str(CALIBRATION_CROPS), "--min-psnr-vs-fp32", "0"]
+    # no search: how ranges are chosen does not change which kernels run
+    few = ["--method", "minmax", "--crops", str(CALIBRATION_CROPS), "--min-psnr-vs-fp32", "0"]
     fp32 = _stage(folder, "prepare", str(plain))[-1]
     quantized = _stage(folder, "quantize", str(fp32), "--target", "arm-cpu", *few)[-1]
     optimized = _stage(folder, "optimize", str(quantized), "--target", "arm-cpu")
