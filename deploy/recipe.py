@@ -10,6 +10,11 @@ from deploy.placement import PRESETS
 
 METHODS = ("minmax", "percentile-P", "entropy", "mse")  # P: a number above 50, to 100
 DEFAULT_METHOD = "mse"
+EQUALIZE = {
+    "no": "channels keep their scales",
+    "whole": "by all that each channel ever held",
+    "typical": "by what each channel mostly holds: an extreme value decides no scale",
+}
 
 
 @dataclass(frozen=True)
@@ -19,14 +24,14 @@ class Recipe:
     Attributes:
         preset: of `deploy.placement.PRESETS`.
         method: how ranges are chosen: of METHODS, with a number for P.
-        equalize: channels of neighbouring convolutions were scaled to like ranges before.
+        equalize: how channels were scaled to like ranges before, of EQUALIZE.
         correct_bias: biases give back the mean that rounding moved.
         float_nodes: names of nodes that stay in float, sorted.
     """
 
     preset: str = "fast"
     method: str = DEFAULT_METHOD
-    equalize: bool = False
+    equalize: str = "no"
     correct_bias: bool = False
     float_nodes: tuple[str, ...] = ()
 
@@ -34,6 +39,10 @@ class Recipe:
         if self.preset not in PRESETS:
             raise UsageError(f"unknown preset {self.preset!r}", f"use one of {', '.join(PRESETS)}")
         require_method(self.method)
+        if self.equalize not in EQUALIZE:
+            raise UsageError(
+                f"unknown way to equalize {self.equalize!r}", f"use one of {', '.join(EQUALIZE)}"
+            )
         object.__setattr__(self, "float_nodes", tuple(sorted(set(self.float_nodes))))
 
     def record(self) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 No range method is best for all networks. Clipping hard wins on PMRID and loses 3 dB on NAFNet, so
 each is tried, and judged by what the whole graph makes of images. One thing is changed at a time:
-the range method without and with equalization, then bias correction on the best.
+the range method; equalization with the best of those; bias correction on the best of all.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,6 +25,7 @@ METHODS_TRIED = (
     "percentile-99.5",
     "percentile-99",
 )
+MOST_EQUALIZED = 3  # range methods that equalization is tried with: the best without it
 # smaller differences do not decide: of the picture, and of how close the graph is to its float form
 WORTH_DB, WORTH_VS_FP32_DB = 0.01, 0.2
 
@@ -54,9 +55,9 @@ class Trial:
     score: Score
 
 
-def count_trials(methods: Sequence[str], equalizable: bool) -> int:
+def count_trials(methods: Sequence[str], equalize: Sequence[str]) -> int:
     """Give how many recipes `search_recipe` judges."""
-    return len(methods) * (2 if equalizable else 1) + 1
+    return len(methods) + len(equalize) * min(MOST_EQUALIZED, len(methods)) + 1
 
 
 def search_recipe(
@@ -65,7 +66,7 @@ def search_recipe(
     judge: Judge,
     *,
     methods: Sequence[str] = METHODS_TRIED,
-    equalizable: bool = True,
+    equalize: Sequence[str] = (),
     on_trial: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[Recipe, list[Trial]]:
     """Give the best of `start` with other ranges, equalization and bias correction.
@@ -73,7 +74,7 @@ def search_recipe(
     Args:
         start: its preset and float nodes are kept.
         methods: range methods to try, the plainest first.
-        equalizable: False where `build` cannot take an equalizing recipe.
+        equalize: ways to equalize that `build` can take, besides none.
         on_trial: told how many recipes are judged, and of how many.
 
     Returns:
@@ -83,16 +84,20 @@ def search_recipe(
         FidelityError: as `best_of`.
     """
     trials: list[Trial] = []
-    total = count_trials(methods, equalizable)
+    total = count_trials(methods, equalize)
 
     def try_out(recipe: Recipe) -> None:
         trials.append(Trial(recipe, judge(build(recipe))))
         on_trial(len(trials), total)
 
     on_trial(0, total)
-    for equalize in (False, True)[: 1 + equalizable]:
-        for method in methods:
-            try_out(replace(start, method=method, equalize=equalize, correct_bias=False))
+    for method in methods:
+        try_out(replace(start, method=method, equalize="no", correct_bias=False))
+    by_picture = sorted(trials, key=lambda one: np.nan_to_num(one.score.db, nan=-np.inf))
+    best = [one.recipe for one in by_picture[::-1][:MOST_EQUALIZED]]
+    for way in equalize:
+        for recipe in best:
+            try_out(replace(recipe, equalize=way))
     try_out(replace(best_of(trials).recipe, correct_bias=True))
     return best_of(trials).recipe, trials
 

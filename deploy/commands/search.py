@@ -16,19 +16,19 @@ from calib.crops import CropSet, read_crops
 from calib.stream import collect_statistics
 from deploy.artifact import Artifact
 from deploy.bias_correction import channel_means
+from deploy.channel_balance import balance_channels, typical_limits
 from deploy.codes import Range
 from deploy.commands.progress import bar
-from deploy.equalize import equalize
 from deploy.fidelity import Probe, psnr_between_db
 from deploy.files import unfinished
 from deploy.inference import open_run
 from deploy.onnx_file import load_graph
 from deploy.placement import Target, calibrated_tensors
 from deploy.quantize import FloatGraph, float_model, input_range_of, integer_graph
-from deploy.recipe import Recipe, recipe_of_record
-from deploy.search import METHODS_TRIED, Judge, Score, Trial, search_recipe
+from deploy.recipe import EQUALIZE, Recipe, recipe_of_record
+from deploy.search import METHODS_TRIED, Judge, Score, Trial, count_trials, search_recipe
 
-SEARCH_SCHEMA = 1
+SEARCH_SCHEMA = 2  # 2: three ways to equalize
 SEARCH_CROPS = 64  # that the equalized graph is calibrated on while it is only a candidate
 MEAN_CROPS = 16  # that the means for bias correction are taken of
 
@@ -78,14 +78,22 @@ def spread(crops: CropSet, count: int) -> CropSet:
     return replace(crops, crops=chosen, sha256=sha256)
 
 
-def equalized_file(base: FloatGraph, cache: Path) -> Path | None:
-    """Write the equalized form of a float graph; None where there is nothing to equalize."""
+def equalized_file(base: FloatGraph, way: str, crops: CropSet, cache: Path) -> Path | None:
+    """Write the equalized form of a float graph; None where there is nothing to equalize.
+
+    Args:
+        way: of `deploy.recipe.EQUALIZE`.
+    """
+    graph = load_graph(base.path)
     limits = {
         name: (one.channel_least, one.channel_greatest)
         for name, one in base.statistics.tensors.items()
     }
-    model = float_model(load_graph(base.path))
-    if not equalize(model, limits).applied:
+    model = float_model(graph)
+    if way == "typical":
+        images = {name: limits[name] for name in limits if _is_image(model, name)}
+        limits |= typical_limits(graph, read_crops(spread(crops, MEAN_CROPS)), images)
+    if not balance_channels(model, limits).applied:
         return None
     content = ir.to_proto(model).SerializeToString(deterministic=True)
     path = cache / f"equalized-{hashlib.sha256(content).hexdigest()[:16]}.onnx"
@@ -93,6 +101,12 @@ def equalized_file(base: FloatGraph, cache: Path) -> Path | None:
         with unfinished(path) as temporary:
             temporary.write_bytes(content)
     return path
+
+
+def _is_image(model: ir.Model, name: str) -> bool:
+    values = {value.name: value for node in model.graph for value in node.outputs}
+    value = values.get(name)
+    return value is not None and value.shape is not None and len(value.shape) == 4
 
 
 def choose_recipe(
@@ -108,30 +122,35 @@ def choose_recipe(
     if known is not None:
         return known
     few = spread(question.crops, SEARCH_CROPS)
-    bases = {False: with_means(base, question.crops)}
-    other = equalized_file(base, question.cache)
-    if other is not None:
-        candidate = calibrated(other, few, question.cache, "calibrating the equalized graph")
-        bases[True] = with_means(candidate, question.crops)
+    bases = {"no": with_means(base, question.crops)}
+    for way in EQUALIZE:
+        path_of_way = _equalized(question, way, base) if way != "no" else None
+        if path_of_way is not None:
+            candidate = calibrated(path_of_way, few, question.cache, f"equalized ({way})")
+            bases[way] = with_means(candidate, question.crops)
 
     def build(recipe: Recipe) -> onnx.ModelProto:
         return integer_graph(
             bases[recipe.equalize], question.target, recipe, input_range=question.input_range
         )
 
-    total = len(METHODS_TRIED) * len(bases) + 1
-    with bar("choosing a recipe", total, "recipes") as tried:
+    ways = [way for way in bases if way != "no"]
+    with bar("choosing a recipe", count_trials(METHODS_TRIED, ways), "recipes") as tried:
         recipe, trials = search_recipe(
             start,
             build,
             judge_of(question),
-            equalizable=True in bases,
+            equalize=ways,
             on_trial=lambda done, total: tried(done),
         )
     records = _records(trials)
     with unfinished(path) as temporary:
         temporary.write_text(json.dumps({"recipe": recipe.record(), "trials": records}) + "\n")
     return recipe, records
+
+
+def _equalized(question: Question, way: str, base: FloatGraph) -> Path | None:
+    return equalized_file(base, way, question.crops, question.cache)
 
 
 def judge_of(question: Question) -> Judge:
@@ -149,10 +168,10 @@ def judge_of(question: Question) -> Judge:
 
 def chosen_graph(question: Question, recipe: Recipe, base: FloatGraph) -> FloatGraph:
     """Give the float graph that a recipe starts from, calibrated on all crops."""
-    if recipe.equalize:
-        other = equalized_file(base, question.cache)
-        assert other is not None
-        base = calibrated(other, question.crops, question.cache, "calibrating the equalized graph")
+    if recipe.equalize != "no":
+        path = _equalized(question, recipe.equalize, base)
+        assert path is not None
+        base = calibrated(path, question.crops, question.cache, "calibrating the equalized graph")
     return with_means(base, question.crops) if recipe.correct_bias else base
 
 

@@ -5,7 +5,7 @@ import pytest
 from deploy.errors import UsageError
 from deploy.recipe import Recipe, recipe_of_record
 
-RECIPE = Recipe("accurate", "percentile-99.9", equalize=True, float_nodes=("b", "a", "b"))
+RECIPE = Recipe("accurate", "percentile-99.9", equalize="typical", float_nodes=("b", "a", "b"))
 
 
 def test_a_record_goes_through_json_and_back():
