@@ -16,6 +16,7 @@ from onnx_ir.passes.common import (
     ShapeInferencePass,
 )
 
+from calib.stream import stream_statistics
 from deploy.artifact import (
     Artifact,
     artifact_path,
@@ -121,6 +122,7 @@ def prepare(
     graph = load_graph(plain.path)
     any_image_input(graph, plain.path)
     expected = probe.outputs(open_run(plain.path))
+    _require_finite(plain.path, probe, expected)
     model, steps = _rewrite(readable(graph), forms, expected, probe)
     with temporary_beside(artifact_path(folder, plain.model, "fp32")) as temporary:
         onnx.save(ir.to_proto(model), temporary)
@@ -153,6 +155,13 @@ def readable(graph: onnx.ModelProto) -> ir.Model:
         NameFixPass(),
     )
     return tidy(model).model
+
+
+def _require_finite(path: Path, probe: Probe, outputs: Sequence[np.ndarray]) -> None:
+    """Let calibration say which tensor is not finite. Raises DataError."""
+    for crop, output in zip(probe.crops, outputs, strict=True):
+        if not np.isfinite(output).all():
+            stream_statistics(path, [crop])
 
 
 def _rewrite(

@@ -10,7 +10,7 @@ import pandas as pd
 from deploy.commands.progress import bar, note
 from deploy.commands.search import Question, judge_of
 from deploy.commands.sensitivity import plot_sensitivity
-from deploy.errors import UsageError
+from deploy.errors import FidelityError, UsageError
 from deploy.files import unfinished
 from deploy.inference import open_run
 from deploy.onnx_file import load_graph
@@ -110,6 +110,13 @@ def _mixed(
             lambda made: goal.of_score(judge(made)),
             on_trial=lambda done, most: judged(done),
         )
+    placement = placement_of(graph, question.target, mix.recipe, input_range=question.input_range)
+    if mix.met and not placement.integer:
+        raise FidelityError(
+            f"{goal.what}: no mix of integers and float reaches {goal.least_db:.2f} dB, "
+            "float alone does",
+            "ask for less, or use the fp32 model; nothing was written",
+        )
     _write_layers(mix, folder / f"{question.fp32.model}.sensitivity", goal.what)
     if not mix.met:
         raise unmet(mix, goal.least_db, goal.what)
@@ -124,4 +131,5 @@ def _write_layers(mix: Mix, path: Path, what: str) -> None:
         with unfinished(name.with_name(name.name + ".csv")) as temporary:
             pd.DataFrame(table).to_csv(temporary, index=False)
         plot_sensitivity(table, name.with_name(name.name + ".svg"), title=f"{what}, {preset}")
-        note(f"what each layer costs: {name}.csv and .svg")
+        if mix.met:
+            note(f"what each layer costs: {name}.csv and .svg")

@@ -16,7 +16,7 @@ from deploy.commands.show import Made
 from deploy.commands.stages import find_source, forms_of, prepare_from
 from deploy.onnx_file import image_input, load_graph
 from deploy.placement import find_target
-from deploy.quantize import input_range_of, quantize, require_quantizable
+from deploy.quantize import quantize, require_quantizable
 from deploy.recipe import DEFAULT_METHOD, Recipe
 
 AUTO = "auto"  # a range method: the one that a search finds best
@@ -48,7 +48,7 @@ def quantize_model(
     given = find_source(source, build, kinds, made_by="mofa-deploy export")
     graph = load_graph(given.path)
     pipeline = pipeline_of(given)
-    require_quantizable(graph, given.path, input_range=input_range_of(pipeline))
+    require_quantizable(graph, given.path)  # roughly: the stage looks at what prepare makes of it
     probe = probe_for_artifact(build, given, held_out)
     *_, height, width = image_input(graph, given.path).shape
     size = height, width

@@ -16,6 +16,7 @@ from deploy.fidelity import Probe, Size, tiles
 from deploy.pipeline import PackedRaw, Pipeline
 
 HELD_BACK_SHARE = 0.4  # of a small folder; a large one gives the most images
+FEWEST_IMAGES = 5  # to spare some of; of fewer, other crops of the same images are judged on
 MOST_HELD_BACK = 16
 WINDOWS = 16  # that a recipe is judged on
 
@@ -32,11 +33,13 @@ class Window:
 def held_back(build: Path, data: Path | None, pipeline: Pipeline) -> list[str]:
     """Give the training images that are left out of calibration to choose a recipe on.
 
-    Evenly spread over the folder; none where it holds fewer than two images.
+    Evenly spread over the folder; none where it holds too few.
     """
     folder = training_images(build, data, pipeline)
     names = [path.relative_to(folder).as_posix() for path in list_images(folder)]
-    count = min(MOST_HELD_BACK, int(len(names) * HELD_BACK_SHARE)) or int(len(names) > 1)
+    if len(names) < FEWEST_IMAGES:
+        return []
+    count = min(MOST_HELD_BACK, int(len(names) * HELD_BACK_SHARE))
     places = np.linspace(0, len(names) - 1, count + 2)[1:-1].round().astype(int)
     return [names[place] for place in dict.fromkeys(places.tolist())]
 
@@ -72,7 +75,7 @@ def search_probe(
         folder,
         count=WINDOWS,
         side=size[0] * pipeline.px,
-        seed=seed,
+        seed=seed + 1,  # other crops than those calibrated on, where the images are the same
         leave_out=others if images else (),
     )
     return Probe(f"{WINDOWS} crops", list(read_crops(through(chosen, pipeline))), (), pipeline)

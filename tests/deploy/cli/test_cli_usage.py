@@ -45,13 +45,13 @@ def test_an_input_that_is_no_square_is_not_calibrated(refuse, calibrated, tmp_pa
 def test_an_unknown_target_is_named_with_those_there_are(refuse, net, calibrated, targets):
     line = refuse("quantize", net, "--target", targets, *calibrated)
     assert f"unknown target {targets.split(',')[-1]!r}" in line
-    assert "use one of arm-cpu, x86" in line
+    assert "use one of arm-cpu, arm-cpu-u8, x86, nnapi" in line
 
 
 def test_optimize_names_an_unknown_target_too(refuse, net, judged):
     line = refuse("optimize", net, "--target", "dsp", *judged)
     assert "unknown target 'dsp'" in line
-    assert "arm-cpu, x86" in line
+    assert "arm-cpu, arm-cpu-u8, x86" in line
 
 
 def test_a_graph_for_no_target_needs_one(refuse, net, judged):
