@@ -95,8 +95,9 @@ def refusal(said: Said) -> str:
 
 
 def models_in(folder: Path) -> dict[str, bytes]:
-    """Give every model file under a folder, its content with it."""
-    return {str(path): path.read_bytes() for path in sorted(folder.rglob("*.onnx"))}
+    """Give every model file under a folder, its content with it; what a cache keeps is none."""
+    files = [path for path in sorted(folder.rglob("*.onnx")) if path.parent.name != "calib"]
+    return {str(path): path.read_bytes() for path in files}
 
 
 def left_over(folder: Path) -> list[Path]:
