@@ -44,5 +44,5 @@ def goals_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
     ]
     if not lines:
         return ""
-    head = ["| int8 of | over | times fewer | promised | kept |", "|---|---|---:|---:|---|"]
+    head = ["| int8 of | over | times fewer | promised at 256x256 | kept |", "|---|---|---:|---:|---|"]
     return "\n".join([*head, *lines]) + "\n"

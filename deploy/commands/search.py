@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 import onnxruntime
@@ -21,14 +22,14 @@ from deploy.codes import Range
 from deploy.commands.progress import bar
 from deploy.fidelity import Probe, psnr_between_db
 from deploy.files import unfinished
-from deploy.inference import open_run
+from deploy.inference import Run, open_run
 from deploy.onnx_file import load_graph
 from deploy.placement import Target, calibrated_tensors
 from deploy.quantize import FloatGraph, float_model, input_range_of, integer_graph
 from deploy.recipe import EQUALIZE, Recipe, recipe_of_record
 from deploy.search import METHODS_TRIED, Judge, Score, Trial, count_trials, search_recipe
 
-SEARCH_SCHEMA = 2  # 2: three ways to equalize
+SEARCH_SCHEMA = 3  # 3: one inference a window
 SEARCH_CROPS = 64  # that the equalized graph is calibrated on while it is only a candidate
 MEAN_CROPS = 16  # that the means for bias correction are taken of
 
@@ -156,14 +157,27 @@ def _equalized(question: Question, way: str, base: FloatGraph) -> Path | None:
 def judge_of(question: Question) -> Judge:
     """Give the judge of integer graphs, by the question's images."""
     probe, target = question.probe, question.target
-    reference = probe.outputs(open_run(question.fp32.path))
+    reference = _results(probe, open_run(question.fp32.path))
+    peak = 1.0 if probe.pairs else probe.peak
 
     def judge(graph: onnx.ModelProto) -> Score:
         run = open_run(graph.SerializeToString(), level=target.level, config=target.config)
-        vs_fp32_db = psnr_between_db(reference, probe.outputs(run), peak=probe.peak)
-        return Score(probe.quality(run).get("psnr_db", vs_fp32_db), vs_fp32_db)
+        results = _results(probe, run)
+        vs_fp32_db = psnr_between_db(reference, results, peak=peak)
+        each_db = [
+            psnr_between_db([pair.sharp], [result])
+            for pair, result in zip(probe.pairs, results, strict=bool(probe.pairs))
+        ]
+        return Score(float(np.mean(each_db)) if each_db else vs_fp32_db, vs_fp32_db)
 
     return judge
+
+
+def _results(probe: Probe, run: Run) -> list[np.ndarray]:
+    """Give the restored images where there is a truth for them, else the network's outputs."""
+    if probe.pairs:
+        return [probe.restored(run, pair) for pair in probe.pairs]
+    return probe.outputs(run)
 
 
 def chosen_graph(question: Question, recipe: Recipe, base: FloatGraph) -> FloatGraph:
