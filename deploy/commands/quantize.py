@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from deploy.commands.search import Question, calibrated, choose_recipe, chosen_g
 from deploy.commands.search_images import held_back, search_probe
 from deploy.commands.show import Made
 from deploy.commands.stages import find_source, forms_of, prepare_from
+from deploy.errors import DataError
 from deploy.onnx_file import image_input, load_graph
 from deploy.placement import find_target
 from deploy.quantize import quantize, require_quantizable
@@ -55,9 +57,12 @@ def quantize_model(
     # before any work: most bad folders show here
     judging = method == AUTO or bounds.ask_for_more
     back = held_back(build, data, pipeline) if judging and search_on is None else []
-    chosen = calibration_crops(
-        build, data, given, count=crops, size=size, seed=seed, leave_out=back
-    )
+    choose = partial(calibration_crops, build, data, given, count=crops, size=size, seed=seed)
+    try:
+        chosen = choose(leave_out=back)
+    except DataError:  # too few without those held back; anything else happens again
+        back = []
+        chosen = choose()
     results: list[Made] = []
     fp32 = given
     if given.kind in ("plain", "external"):
