@@ -44,5 +44,6 @@ def goals_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
     ]
     if not lines:
         return ""
-    head = ["| int8 of | over | times fewer | promised at 256x256 | kept |", "|---|---|---:|---:|---|"]
+    head = ["| int8 of | over | times fewer | promised at 256x256 | kept |"]
+    head += ["|---|---|---:|---:|---|"]
     return "\n".join([*head, *lines]) + "\n"
