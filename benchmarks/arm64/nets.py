@@ -78,7 +78,7 @@ def find_nets(names: str) -> list[Net]:
 
 
 def make_forms(net: Net, folder: Path, size_px: int, checkpoint: Path | None) -> dict[str, Path]:
-    """Give one file a form; what is there from an earlier run is kept by the stages.
+    """Give one file a form, made anew by today's code; only the export is kept if it is there.
 
     Args:
         checkpoint: of PMRID; None takes what the network has, or seeded weights.
@@ -92,9 +92,9 @@ def make_forms(net: Net, folder: Path, size_px: int, checkpoint: Path | None) ->
     plain = _stage(folder, "export", "--model", net.model, *shaped, *weights)[-1]
     # no search: how ranges are chosen does not change which kernels run
     few = ["--method", "minmax", "--crops", str(CALIBRATION_CROPS), "--min-psnr-vs-fp32", "0"]
-    fp32 = _stage(folder, "prepare", str(plain))[-1]
-    quantized = _stage(folder, "quantize", str(fp32), "--target", "arm-cpu", *few)[-1]
-    optimized = _stage(folder, "optimize", str(quantized), "--target", "arm-cpu")
+    fp32 = _stage(folder, "prepare", str(plain), "--force")[-1]
+    quantized = _stage(folder, "quantize", str(fp32), "--target", "arm-cpu", "--force", *few)[-1]
+    optimized = _stage(folder, "optimize", str(quantized), "--target", "arm-cpu", "--force")
     (int8,) = (path for path in optimized if path.suffix == ".onnx")
     default = folder / f"{net.name}.{DEFAULT}.onnx"
     draw = np.random.default_rng(0)  # ranges do not change which kernels run
