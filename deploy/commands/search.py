@@ -92,7 +92,7 @@ def equalized_file(base: FloatGraph, way: str, crops: CropSet, cache: Path) -> P
     }
     model = float_model(graph)
     if way == "typical":
-        images = {name: limits[name] for name in limits if _is_image(model, name)}
+        images = {name: limits[name] for name in sorted(_images(model) & set(limits))}
         limits |= typical_limits(graph, read_crops(spread(crops, MEAN_CROPS)), images)
     if not balance_channels(model, limits).applied:
         return None
@@ -104,10 +104,10 @@ def equalized_file(base: FloatGraph, way: str, crops: CropSet, cache: Path) -> P
     return path
 
 
-def _is_image(model: ir.Model, name: str) -> bool:
-    values = {value.name: value for node in model.graph for value in node.outputs}
-    value = values.get(name)
-    return value is not None and value.shape is not None and len(value.shape) == 4
+def _images(model: ir.Model) -> set[str]:
+    values = [value for node in model.graph for value in node.outputs]
+    ranked = [value for value in values if value.shape is not None]
+    return {str(value.name) for value in ranked if len(value.shape) == 4}  # type: ignore[arg-type]
 
 
 def choose_recipe(
