@@ -6,15 +6,30 @@ older rows without it are read as if it were empty.
 
 Schema history:
     1: runs, samples, memory_samples, devices
+    2: telemetry and ops; what a phone adds to runs, memory_samples and devices
 """
 
 from dataclasses import dataclass
 from types import NoneType
 from typing import get_args, get_type_hints
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
-STATUSES = ("ok", "timeout", "crash", "load_error", "bad_output")
+STATUSES = (
+    "ok",
+    "timeout",
+    "crash",  # ended by a signal, or with a code that the protocol does not know
+    "load_error",
+    "bad_output",  # what it printed is not the protocol
+    "output_mismatch",  # it ran, and computed something else than this machine does
+    "provider_fallback",  # the provider took no node, and that was asked to be an error
+    "throttled",  # too hot, and too often redone
+    "oom_killed",
+    "device_lost",
+    "unavailable",  # the device does not have the provider
+    "skipped",
+)
+MODES = ("latency", "memory", "profile", "save", "check")
 
 
 @dataclass(frozen=True)
@@ -63,6 +78,51 @@ class RunRow:
     graph_opt_level: str | None = None
     session_config: str | None = None  # JSON object of the entries that the case asked for
     fusion: str | None = None  # what of an optimized file runs in integers, in a sentence
+    # since schema 2: what it was
+    mode: str = "latency"  # one of MODES; summaries of latency take launches of that mode only
+    attempt: int = 1  # a launch that was lost or throttled is taken again, under the next number
+    signal: int | None = None
+    log_tail: str | None = None  # the last lines of the runtime's log, where the launch failed
+    model_opset: int | None = None
+    model_params: int | None = None  # trained numbers of the network
+    model_macs: int | None = None  # multiply-accumulates of one inference
+    input_shape: str | None = None  # JSON array, (N, C, H, W)
+    input_sha256: str | None = None
+    runtime_sha256: str | None = None  # of the library that ran
+    runner_sha256: str | None = None
+    cores_asked: str | None = None  # hexadecimal mask of CPUs
+    cores_granted: str | None = None
+    # who computed it
+    nodes_total: int | None = None  # of the graph as the runtime executes it
+    nodes_on_provider: int | None = None  # those that the provider asked for took
+    partitions_on_provider: int | None = None
+    coverage_source: str | None = None  # api, profile or log
+    fallback_reasons: str | None = None  # JSON array of sentences
+    # whether it computed the right thing, against this machine's runtime on the same file
+    output_checked: bool | None = None
+    output_ok: bool | None = None
+    output_max_abs_err: float | None = None  # of the output's own range
+    output_vs_host_psnr_db: float | None = None
+    # under which conditions
+    thermal_source: str | None = None  # service, sysfs or none
+    thermal_status_start: int | None = None  # 0 none ... 6 shutdown, as Android counts
+    thermal_status_max: int | None = None
+    temp_start_c: float | None = None
+    temp_max_c: float | None = None
+    battery_temp_start_c: float | None = None
+    battery_level_pct: float | None = None
+    charging: bool | None = None
+    freq_cap_min_pct: float | None = None  # lowest scaling_max_freq over cpuinfo_max_freq
+    throttled: bool | None = None
+    cooldown_ns: int | None = None  # waited before this launch
+    loadavg1_start: float | None = None
+    # memory by Android's own names; peaks over the samples of a launch of mode `memory`
+    memory_source: str | None = None  # smaps, meminfo or status
+    memory_interval_ns: int | None = None  # between two samples
+    peak_native_heap_bytes: int | None = None  # proportional share (PSS)
+    peak_pss_bytes: int | None = None
+    peak_sampled_rss_bytes: int | None = None
+    peak_missed_bytes: int | None = None  # the kernel's high-water mark over the sampled peak
 
 
 @dataclass(frozen=True)
@@ -78,7 +138,7 @@ class SampleRow:
 
 @dataclass(frozen=True)
 class MemorySampleRow:
-    """The process' memory at the end of one phase."""
+    """The process' memory at one moment: the end of a phase, or a tick of the sampler."""
 
     run_id: str
     t_ns: int
@@ -86,6 +146,34 @@ class MemorySampleRow:
     rss_bytes: int
     rss_anon_bytes: int | None
     rss_file_bytes: int | None
+    pss_bytes: int | None = None
+    native_heap_bytes: int | None = None  # proportional share of Android's native heap
+    swap_pss_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class TelemetryRow:
+    """One reading of one sensor while a launch ran, or just before it."""
+
+    run_id: str
+    t_ns: int  # monotonic clock of the device
+    metric: str  # thermal_status, temp_c, freq_khz, freq_cap_khz, battery_pct, loadavg1
+    source: str  # which sensor: cpu4, skin, battery
+    value: float
+
+
+@dataclass(frozen=True)
+class OpRow:
+    """One node of the graph as the runtime executes it, in a launch of mode `profile`."""
+
+    run_id: str
+    op_index: int  # order of execution
+    node_name: str
+    op_type: str
+    provider: str
+    is_partition: bool  # many nodes that the provider compiled into one
+    calls: int
+    total_ns: int
 
 
 @dataclass(frozen=True)
@@ -100,6 +188,19 @@ class DeviceRow:
     cpu_cores: int
     mem_total_bytes: int
     is_phone: bool
+    # since schema 2
+    manufacturer: str | None = None
+    model: str | None = None
+    soc: str | None = None
+    android_release: str | None = None
+    sdk: int | None = None
+    build_fingerprint: str | None = None
+    kernel: str | None = None
+    page_size_bytes: int | None = None
+    cpu_max_freq_khz: str | None = None  # JSON array, one a core
+    governor: str | None = None
+    is_emulator: bool | None = None
+    sensors: str | None = None  # JSON object: sensor -> available, denied or absent
 
 
 # table name -> its row type: the one list of tables
@@ -107,6 +208,8 @@ TABLES: dict[str, type] = {
     "runs": RunRow,
     "samples": SampleRow,
     "memory_samples": MemorySampleRow,
+    "telemetry": TelemetryRow,
+    "ops": OpRow,
     "devices": DeviceRow,
 }
 

@@ -211,6 +211,8 @@ def _rows(journal: Journal, info: DeviceInfo) -> dict[str, list[Any]]:
         "runs": [one.run for one in journal.launches],
         "samples": [row for one in journal.launches for row in one.samples],
         "memory_samples": [row for one in journal.launches for row in one.memory],
+        "telemetry": [],
+        "ops": [],
         "devices": [info],
     }
 

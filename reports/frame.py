@@ -22,13 +22,17 @@ class Frames:
     Attributes:
         runs: one row a launch.
         samples: one row an inference.
-        memory_samples: one row a phase of a launch.
+        memory_samples: one row a moment of a launch.
+        telemetry: one row a reading of a sensor.
+        ops: one row a node of a profiled launch.
         devices: one row a device.
     """
 
     runs: pd.DataFrame
     samples: pd.DataFrame
     memory_samples: pd.DataFrame
+    telemetry: pd.DataFrame
+    ops: pd.DataFrame
     devices: pd.DataFrame
 
 
@@ -139,7 +143,7 @@ def _check_links(frames: Frames) -> None:
         raise RowsError(
             f"device {twice!r} is described in two ways", "report on each session by itself"
         )
-    for name in ("samples", "memory_samples"):
+    for name in ("samples", "memory_samples", "telemetry", "ops"):
         table: pd.DataFrame = getattr(frames, name)
         _check_known(table["run_id"], runs["run_id"], f"{name} name the run")
     _check_known(runs["device_id"], frames.devices["device_id"], "runs name the device")

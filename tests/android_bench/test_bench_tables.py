@@ -3,7 +3,15 @@ from dataclasses import fields
 import pandas as pd
 import pytest
 
-from android_bench.rows import TABLES, DeviceRow, MemorySampleRow, RunRow, SampleRow
+from android_bench.rows import (
+    TABLES,
+    DeviceRow,
+    MemorySampleRow,
+    OpRow,
+    RunRow,
+    SampleRow,
+    TelemetryRow,
+)
 from android_bench.tables import has_tables, to_frame, write_tables
 from deploy.errors import OutputError
 
@@ -13,6 +21,8 @@ ROWS = {
     "runs": [RunRow(**ABSENT | {"run_id": "a", "n_samples": 2, "model": "with, comma"})],
     "samples": [SampleRow("a", 0, "first", 1, 2**62), SampleRow("a", 1, "steady", 2, 3)],
     "memory_samples": [MemorySampleRow("a", 1, "baseline", 2, None, 3)],
+    "telemetry": [TelemetryRow("a", 1, "temp_c", "skin", 36.5)],
+    "ops": [OpRow("a", 0, "conv", "Conv", "CPUExecutionProvider", False, 3, 4)],
     "devices": [DeviceRow("d", "host", "x86_64", "Linux", "cpu", 2, 3, False)],
 }
 

@@ -38,7 +38,7 @@ def make_rows(
     failed: Mapping[tuple[str, int], str] | None = None,  # (kind, block) -> status
 ) -> Rows:
     rng = np.random.default_rng(0)
-    rows: Rows = {"runs": [], "samples": [], "memory_samples": [], "devices": [device]}
+    rows: Rows = {name: [] for name in TABLES} | {"devices": [device]}
     for block in range(launches):
         for order, (kind, described) in enumerate(cases.items()):
             status = (failed or {}).get((kind, block), "ok")
