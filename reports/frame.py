@@ -1,18 +1,40 @@
-"""Session folders on disk to checked data frames. Reads only; every summary is made elsewhere."""
+"""Rows on disk to checked data frames. Reads only; every summary is made elsewhere.
 
-from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+import reports
+frames = reports.load("build/sessions")
+frames.summary[["model", "kind", "latency_median_ms"]]
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from types import NoneType
 from typing import get_args, get_type_hints
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
-from android_bench.rows import SCHEMA_VERSION, STATUSES, TABLES, column_dtypes
+from android_bench.rows import STATUSES, TABLES, column_dtypes
 from deploy.errors import RowsError
+from reports.importers import FORMATS, read_foreign
+from reports.migrate import check_schema, empty_table, migrated, tables_of
 
 _MEASURE_AGAIN = "run `mofa-deploy bench` again"
+_BENCH_FIRST = "run `mofa-deploy bench` first"
+
+_ARROW = {
+    "Int64": pa.int64(),
+    "Float64": pa.float64(),
+    "string": pa.large_string(),
+    "boolean": pa.bool_(),
+}
+_PANDAS = {arrow: pd.api.types.pandas_dtype(name) for name, arrow in _ARROW.items()}
+
+# What makes a device the same one; the rest (its system, its governor) may change over a history.
+_SAME_DEVICE = ["name", "abi", "cpu", "cpu_cores", "is_phone", "model", "soc", "is_emulator"]
 
 
 @dataclass(frozen=True)
@@ -35,101 +57,184 @@ class Frames:
     ops: pd.DataFrame
     devices: pd.DataFrame
 
+    @property
+    def memory(self) -> pd.DataFrame:
+        """The same as `memory_samples`."""
+        return self.memory_samples
 
-def _required_columns(row_type: type) -> list[str]:
-    hints = get_type_hints(row_type)
-    return [name for name, hint in hints.items() if NoneType not in get_args(hint)]
+    @cached_property
+    def launches(self) -> pd.DataFrame:
+        """One row a launch that ended well, as `reports.launches.launch_table` gives it."""
+        from reports.launches import launch_table
+
+        return launch_table(self)
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        """One row a case, as `reports.summary.summarize` gives it; made when first asked for."""
+        from reports.summary import summarize
+
+        return summarize(self)
 
 
-def load(*folders: Path) -> Frames:
-    """Read the rows that sessions left, one folder a session.
+def load(*paths: Path | str) -> Frames:
+    """Read the rows of sessions, and results of other tools, into data frames.
+
+    Args:
+        paths: folders that `mofa-deploy bench` wrote, folders of such folders, and result files
+            of another tool, known by their content or named as FORMAT:FILE with a format of
+            `reports.importers.FORMATS`.
 
     Raises:
-        RowsError: a folder or a table is missing, broken, newer than this version or without a
-            launch; or the tables do not fit each other.
+        RowsError: something is missing, broken, unrecognized, newer than this version or without
+            a launch; or the tables do not fit each other.
     """
-    if not folders:
+    if not paths:
         raise RowsError("no session folder given", "name one that `mofa-deploy bench` wrote")
-    for folder in folders:
-        _check_folder(folder)
-    tables = {
-        name: pd.concat([_read_table(folder, name) for folder in folders], ignore_index=True)
-        for name in TABLES
-    }
-    tables["devices"] = tables["devices"].drop_duplicates(ignore_index=True)
+    parts: dict[str, list[pa.Table]] = {name: [] for name in TABLES}
+    imported: dict[str, list[pd.DataFrame]] = {name: [] for name in TABLES}
+    for path in paths:
+        if _is_foreign(path):
+            for name, frame in read_foreign(str(path)).items():
+                imported[name].append(frame)
+            continue
+        for folder in _sessions(Path(path)):
+            for name, table in _read_session(folder).items():
+                parts[name].append(table)
+    tables = {name: _joined(name, parts[name], imported[name]) for name in TABLES}
+    tables["devices"] = _merged_devices(tables["devices"])
     frames = Frames(**tables)
     _check_links(frames)
     return frames
 
 
-def _check_folder(folder: Path) -> None:
+def _is_foreign(path: Path | str) -> bool:
+    form, _, rest = str(path).partition(":")
+    return (form in FORMATS and bool(rest)) or Path(path).is_file()
+
+
+def _joined(name: str, parts: list[pa.Table], imported: list[pd.DataFrame]) -> pd.DataFrame:
+    joined = pa.concat_tables(parts or [_typed(Path(name), empty_table(name), name)])
+    frame: pd.DataFrame = joined.to_pandas(types_mapper=_PANDAS.get)
+    there = [one for one in (frame, *imported) if len(one)]
+    return pd.concat(there, ignore_index=True) if len(there) > 1 else (there or [frame])[0]
+
+
+def _sessions(folder: Path) -> list[Path]:
+    """Give the folder if it is a session, else the sessions under it, by name."""
     if not folder.is_dir():
-        raise RowsError(f"no session folder at {folder}", "run `mofa-deploy bench` first")
-    missing = [f"{name}.parquet" for name in TABLES if not (folder / f"{name}.parquet").is_file()]
+        raise RowsError(f"no session folder at {folder}", _BENCH_FIRST)
+    if (folder / "runs.parquet").exists():
+        return [folder]
+    # a report leaves a runs.parquet too, but no samples
+    found = sorted(path.parent for path in folder.rglob("samples.parquet"))
+    return found or [folder]
+
+
+def _read_session(folder: Path) -> dict[str, pa.Table]:
+    _check_there(folder, tables_of(1))
+    runs = _read_parquet(folder / "runs.parquet")
+    schema = _schema_of(folder / "runs.parquet", runs)
+    _check_there(folder, tables_of(schema))
+    tables = {}
+    for name in TABLES:
+        path = folder / f"{name}.parquet"
+        there = path.is_file() and name in tables_of(schema)
+        table = runs if name == "runs" else _read_parquet(path) if there else empty_table(name)
+        tables[name] = _typed(path, migrated(table, name), name)
+        _check_values(path, tables[name], name)
+    return tables
+
+
+def _check_there(folder: Path, names: Iterable[str]) -> None:
+    missing = [f"{name}.parquet" for name in names if not (folder / f"{name}.parquet").is_file()]
     if missing:
-        raise RowsError(f"no {', '.join(missing)} in {folder}", "run `mofa-deploy bench` first")
+        raise RowsError(f"no {', '.join(missing)} in {folder}", _BENCH_FIRST)
 
 
-def _read_table(folder: Path, name: str) -> pd.DataFrame:
-    path, row_type = folder / f"{name}.parquet", TABLES[name]
+def _read_parquet(path: Path) -> pa.Table:
     try:
-        frame = pd.read_parquet(path)
+        with pq.ParquetFile(path) as file:
+            return file.read()
     except (pa.ArrowException, OSError) as error:
         reason = str(error).partition("\n")[0]
         raise RowsError(f"{path} is not a readable parquet file ({reason})", _MEASURE_AGAIN) from (
             error
         )
-    if name == "runs":
-        _check_schema(path, frame)
-    frame = _typed(path, _with_later_columns(frame, row_type), column_dtypes(row_type))
-    empty = frame[_required_columns(row_type)].isna().sum()
-    if empty.any():
-        column = str(empty.idxmax())
-        raise RowsError(
-            f"{path}: {column} is missing in {empty[column]} of {len(frame)} rows", _MEASURE_AGAIN
-        )
-    _check_values(path, frame)
-    return frame
 
 
-def _with_later_columns(frame: pd.DataFrame, row_type: type) -> pd.DataFrame:
-    """Add the columns that rows of this schema did not have from the start, empty."""
-    later = [one.name for one in fields(row_type) if one.default is not MISSING]
-    return frame.assign(**{name: None for name in later if name not in frame})
-
-
-def _check_schema(path: Path, runs: pd.DataFrame) -> None:
-    if runs.empty:
+def _schema_of(path: Path, runs: pa.Table) -> int:
+    if runs.num_rows == 0:
         raise RowsError(f"{path} holds no launch", _MEASURE_AGAIN)
-    if "schema_version" not in runs:
+    if "schema_version" not in runs.column_names:
         raise RowsError(f"{path} has no column schema_version", _MEASURE_AGAIN)
-    newest = runs["schema_version"].max()
-    if newest > SCHEMA_VERSION:
-        raise RowsError(
-            f"{path} has schema {newest}, this version reads up to {SCHEMA_VERSION}",
-            "update mofa-deploy",
+    try:
+        newest = pc.max(runs["schema_version"].cast(pa.int64())).as_py()
+    except pa.ArrowException as error:
+        raise RowsError(f"{path} has schema versions that are no numbers", _MEASURE_AGAIN) from (
+            error
         )
+    if newest is None:
+        raise RowsError(f"{path} does not say its schema", _MEASURE_AGAIN)
+    check_schema(newest, str(path))
+    return int(newest)
 
 
-def _typed(path: Path, frame: pd.DataFrame, dtypes: Mapping[str, str]) -> pd.DataFrame:
-    missing = [column for column in dtypes if column not in frame]
+def _typed(path: Path, table: pa.Table, name: str) -> pa.Table:
+    """Give the columns of today's schema in its order and types; NaN becomes missing."""
+    dtypes = column_dtypes(TABLES[name])
+    missing = [column for column in dtypes if column not in table.column_names]
     if missing:
         raise RowsError(f"{path} has no column {', '.join(missing)}", _MEASURE_AGAIN)
+    schema = pa.schema([(column, _ARROW[dtype]) for column, dtype in dtypes.items()])
+    columns = [_without_nan(table[column]) for column in dtypes]
     try:
-        return frame[list(dtypes)].astype(dict(dtypes))
-    except (TypeError, ValueError) as error:
+        plain = pa.table(columns, names=list(dtypes))
+        return plain.cast(schema)
+    except (pa.ArrowException, TypeError) as error:
         raise RowsError(f"{path} has values of the wrong type ({error})", _MEASURE_AGAIN) from error
 
 
-def _check_values(path: Path, frame: pd.DataFrame) -> None:
-    if "status" in frame and not frame["status"].isin(STATUSES).all():
-        unknown = frame.loc[~frame["status"].isin(STATUSES), "status"].iloc[0]
+def _without_nan(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    if not pa.types.is_floating(column.type) or not pc.any(pc.is_nan(column)).as_py():
+        return column
+    return pc.if_else(pc.is_nan(column), None, column)
+
+
+def _check_values(path: Path, table: pa.Table, name: str) -> None:
+    for column in _required_columns(TABLES[name]):
+        if empty := table[column].null_count:
+            raise RowsError(
+                f"{path}: {column} is missing in {empty} of {table.num_rows} rows", _MEASURE_AGAIN
+            )
+    if name == "runs":
+        unknown = [one for one in table["status"].unique().to_pylist() if one not in STATUSES]
+        if unknown:
+            known = ", ".join(STATUSES)
+            raise RowsError(
+                f"{path} has status {unknown[0]!r}, known are {known}", "update mofa-deploy"
+            )
+    if name == "samples" and table.num_rows:
+        least = pc.min(table["latency_ns"]).as_py()
+        if least <= 0:
+            raise RowsError(f"{path} has a latency_ns of {least}", _MEASURE_AGAIN)
+
+
+def _required_columns(row_type: type) -> list[str]:
+    hints = get_type_hints(row_type)
+    return [one.name for one in fields(row_type) if NoneType not in get_args(hints[one.name])]
+
+
+def _merged_devices(devices: pd.DataFrame) -> pd.DataFrame:
+    """Give one row a device; of what may change, the newest value that is known."""
+    by_device = devices.groupby("device_id", sort=False)
+    differs = (by_device[_SAME_DEVICE].nunique() > 1).any(axis=1)
+    if differs.any():
         raise RowsError(
-            f"{path} has status {unknown!r}, known are {', '.join(STATUSES)}", "update mofa-deploy"
+            f"device {differs.idxmax()!r} is described in two ways",
+            "report on each session by itself",
         )
-    if "latency_ns" in frame and (frame["latency_ns"] <= 0).any():
-        least = frame["latency_ns"].min()
-        raise RowsError(f"{path} has a latency_ns of {least}", _MEASURE_AGAIN)
+    return by_device.last().reset_index()[list(devices.columns)].astype(devices.dtypes)
 
 
 def _check_links(frames: Frames) -> None:
@@ -138,17 +243,13 @@ def _check_links(frames: Frames) -> None:
     if runs["run_id"].duplicated().any():
         twice = runs.loc[runs["run_id"].duplicated(), "run_id"].iloc[0]
         raise RowsError(f"run {twice!r} is there twice", "name each session folder once")
-    if frames.devices["device_id"].duplicated().any():
-        twice = frames.devices.loc[frames.devices["device_id"].duplicated(), "device_id"].iloc[0]
-        raise RowsError(
-            f"device {twice!r} is described in two ways", "report on each session by itself"
-        )
     for name in ("samples", "memory_samples", "telemetry", "ops"):
         table: pd.DataFrame = getattr(frames, name)
         _check_known(table["run_id"], runs["run_id"], f"{name} name the run")
-    _check_known(runs["device_id"], frames.devices["device_id"], "runs name the device")
-    steady = frames.samples.loc[frames.samples["phase"] == "steady", "run_id"]
-    ok = runs.loc[runs["status"] == "ok", "run_id"]
+    of_device = runs["device_id"].dropna()
+    _check_known(of_device, frames.devices["device_id"], "runs name the device")
+    steady = frames.samples.loc[frames.samples["phase"] == "steady", "run_id"].unique()
+    ok = runs.loc[(runs["status"] == "ok") & (runs["mode"] == "latency"), "run_id"]
     if not ok.isin(steady).all():
         bare = ok[~ok.isin(steady)].iloc[0]
         raise RowsError(f"run {bare!r} is ok but has no steady sample", _MEASURE_AGAIN)

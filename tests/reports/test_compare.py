@@ -13,6 +13,7 @@ from reports.compare import (
     summarize,
 )
 from reports.frame import load
+from reports.summary import precision_of
 
 
 @pytest.fixture
@@ -129,7 +130,6 @@ def test_rows_of_two_devices_are_not_compared(write_session, line, phone):
     ("field", "values"),
     [
         ("intra_op_threads", (1, 4)),
-        ("provider", ("cpu", "nnapi")),
         ("runtime_version", ("1.24.0", "1.31.1")),
         ("runtime", ("onnxruntime", "litert")),
     ],
@@ -144,6 +144,26 @@ def test_rows_under_other_conditions_are_not_compared(frames_of, field, values):
         speed_ups(frames_of(cases))
 
 
+def test_each_provider_has_its_own_baseline(frames_of):
+    cases = {
+        "plain": {"latency_ms": 40.0},
+        "int8": {"latency_ms": 20.0},
+        "plain-n": {"latency_ms": 30.0, "kind": "plain", "provider": "nnapi"},
+        "int8-n": {"latency_ms": 10.0, "kind": "int8", "provider": "nnapi"},
+    }
+    ratios = speed_ups(frames_of(cases, spread=0.0))
+    assert ratios["s1", "case-int8"].ratio == pytest.approx(2)
+    assert ratios["s1", "case-int8-n"].ratio == pytest.approx(3)
+
+
+def test_unlike_rows_are_let_through_by_force_and_still_not_compared(frames_of):
+    cases = {
+        "plain": {"latency_ms": 5.0, "intra_op_threads": 1},
+        "fp32": {"latency_ms": 5.0, "intra_op_threads": 4},
+    }
+    assert speed_ups(frames_of(cases), force=True) == {}
+
+
 def test_a_failed_launch_without_a_runtime_version_is_no_other_version(frames_of, line):
     assert speed_ups(frames_of(line, failed={("fp32", 0): "crash"}))
 
@@ -155,6 +175,9 @@ def test_a_failed_launch_without_a_runtime_version_is_no_other_version(frames_of
         ("few_launches", {}, {"launches": 4}),
         ("foreign_target", {"target": "arm-cpu"}, {}),
         ("peak_not_reset", {"peak_rss_reset": False}, {}),
+        ("throttled", {"throttled": True}, {}),
+        ("wrong_output", {"output_ok": False}, {}),
+        ("imported", {"tool_version": "imported from elsewhere"}, {}),
         ("slower", {"latency_ms": 20.0}, {}),
         ("undecided", {"latency_ms": 10.0}, {"spread": 0.1}),
     ],
@@ -163,6 +186,69 @@ def test_each_flag_is_raised_by_its_cause_alone(frames_of, flag, case, options):
     cases = {"plain": {"latency_ms": 10.0}, "fp32": {"latency_ms": 5.0, **case}}
     assert flag in FLAGS
     assert flags_of(frames_of(cases, **options), "fp32") == {flag}
+
+
+@pytest.mark.parametrize(
+    ("taken", "flags"),
+    [(0, {"provider_fallback"}), (3, {"partial_coverage"}), (9, set()), (None, set())],
+)
+def test_a_provider_that_left_nodes_to_the_cpu_is_flagged(frames_of, taken, flags):
+    case = {"latency_ms": 5.0, "provider": "nnapi", "nodes_total": 9, "nodes_on_provider": taken}
+    assert flags_of(frames_of({"fp32": case}), "fp32") == flags
+
+
+def test_a_case_whose_output_is_wrong_has_no_time(frames_of):
+    cases = {"plain": {"latency_ms": 5.0}, "fp32": {"latency_ms": 4.0}}
+    frames = frames_of(cases, failed={("fp32", 3): "output_mismatch"})
+    case = summarize(frames).set_index("kind").loc["fp32"]
+    assert np.isnan(case["latency_median_ms"])
+    assert case["flags"] == "wrong_output"
+    assert ("s1", "case-fp32") not in speed_ups(frames) or np.isnan(
+        speed_ups(frames)["s1", "case-fp32"].ratio
+    )
+
+
+def test_a_launch_that_was_taken_again_did_not_fail(write_session, rewrite):
+    folder = write_session({"plain": {"latency_ms": 5.0}}, failed={("plain", 3): "throttled"})
+
+    def again(runs: pd.DataFrame) -> pd.DataFrame:
+        lost, other = runs["run_id"] == "s1/plain/3", runs["run_id"] == "s1/plain/7"
+        runs["block"] = runs["block"].mask(other, 3)
+        return runs.assign(attempt=runs["attempt"].mask(other, 2).mask(lost, 1))
+
+    rewrite(folder, "runs", again)
+    case = summarize(load(folder)).iloc[0]
+    assert (case["n_launches"], case["n_failed"], case["n_redone"]) == (7, 0, 1)
+    assert case["flags"] == "redone_launches"
+
+
+def test_memory_is_of_the_launches_that_watched_it_and_times_are_not(frames_of):
+    watched = {"kind": "plain", "case_id": "case-plain", "mode": "memory"}
+    cases = {
+        "plain": {"latency_ms": 5.0, "peak_rss_bytes": 120 * 2**20},
+        "m": {"latency_ms": 50.0, "peak_rss_bytes": 99 * 2**20, **watched},
+    }
+    for case in cases.values():
+        case |= {"model_sha256": "same", "output_sha256": "same"}
+    (case,) = summarize(frames_of(cases, spread=0.0)).to_dict("records")
+    assert case["latency_median_ms"] == pytest.approx(5)
+    assert (case["peak_rss_mib"], case["n_launches"]) == (99, 8)
+
+
+@pytest.mark.parametrize(
+    ("launches", "p90", "p99"), [(1, False, False), (2, True, False), (17, True, True)]
+)
+def test_a_quantile_needs_samples_enough_to_speak_of_it(frames_of, launches, p90, p99):
+    case = summarize(frames_of({"plain": {"latency_ms": 5.0}}, launches=launches)).iloc[0]
+    assert (np.isfinite(case["p90_ms"]), np.isfinite(case["p99_ms"])) == (p90, p99)
+
+
+@pytest.mark.parametrize(
+    ("kind", "precision"),
+    [("plain", "fp32"), ("fp16", "fp16"), ("int8-opt-x86", "int8"), ("external", None)],
+)
+def test_a_kind_tells_its_precision(kind, precision):
+    assert precision_of(kind) == precision
 
 
 def test_a_faster_case_made_for_this_machine_has_no_flags(frames_of, line):

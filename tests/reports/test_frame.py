@@ -1,6 +1,7 @@
 import pandas as pd
 import pytest
 
+import reports
 from android_bench.rows import SCHEMA_VERSION, TABLES, column_dtypes
 from deploy.errors import RowsError
 from reports.frame import load
@@ -18,6 +19,32 @@ def test_load_joins_sessions(write_session, line):
     frames = load(first, second)
     assert list(frames.runs["session_id"].unique()) == ["s1", "s2"]
     assert len(frames.devices) == 1
+
+
+def test_load_is_at_the_top_of_the_package(write_session, line):
+    frames = reports.load(str(write_session(line)))
+    assert frames.memory is frames.memory_samples
+    assert list(frames.summary["kind"]) == list(line)
+
+
+def test_a_folder_of_sessions_is_all_of_them(write_session, line, tmp_path):
+    write_session(line, "s1"), write_session(line, "s2")
+    assert set(load(tmp_path).runs["session_id"]) == {"s1", "s2"}
+
+
+def test_a_report_among_the_sessions_is_no_session(write_session, line, tmp_path):
+    write_session(line, "s1")
+    (tmp_path / "report").mkdir()
+    load(tmp_path / "s1").runs.to_parquet(tmp_path / "report" / "runs.parquet")
+    assert set(load(tmp_path).runs["session_id"]) == {"s1"}
+
+
+def test_what_changes_on_a_device_over_time_is_as_it_was_last(write_session, line, rewrite):
+    first, second = write_session(line, "s1"), write_session(line, "s2")
+    rewrite(first, "devices", lambda devices: devices.assign(governor="performance"))
+    rewrite(second, "devices", lambda devices: devices.assign(os="Linux 7.0"))
+    (device,) = load(first, second).devices.to_dict("records")
+    assert (device["os"], device["governor"]) == ("Linux 7.0", "performance")
 
 
 def test_a_session_whose_launches_all_failed_loads(write_session):
@@ -78,6 +105,58 @@ def test_a_column_that_came_later_is_empty_in_older_rows(write_session, line, re
     folder = write_session(line)
     rewrite(folder, "runs", lambda runs: runs.drop(columns="fusion"))
     assert load(folder).runs["fusion"].isna().all()
+
+
+@pytest.fixture
+def of_schema_1(write_session, line, rewrite):
+    """Give a session as the first schema wrote it."""
+    folder = write_session(line)
+    for table in ("telemetry", "ops"):
+        (folder / f"{table}.parquet").unlink()
+    rewrite(folder, "runs", lambda runs: runs.loc[:, :"fusion"].assign(schema_version=1))
+    rewrite(folder, "memory_samples", lambda memory: memory.loc[:, :"rss_file_bytes"])
+    rewrite(folder, "devices", lambda devices: devices.loc[:, :"is_phone"])
+    return folder
+
+
+def test_the_first_schema_is_read_as_todays(of_schema_1):
+    frames = load(of_schema_1)
+    assert len(frames.telemetry) == len(frames.ops) == 0
+    assert set(frames.runs["mode"]) == {"latency"}
+    for name, row_type in TABLES.items():
+        frame = getattr(frames, name)
+        assert {column: str(frame[column].dtype) for column in frame} == column_dtypes(row_type)
+
+
+def test_the_first_schema_has_a_summary(of_schema_1):
+    assert load(of_schema_1).summary["latency_median_ms"].notna().all()
+
+
+def test_a_table_of_todays_schema_may_not_be_missing(write_session, line):
+    folder = write_session(line)
+    (folder / "ops.parquet").unlink()
+    with pytest.raises(RowsError, match=r"no ops\.parquet in"):
+        load(folder)
+
+
+@pytest.mark.parametrize("version", [0, -1])
+def test_a_schema_below_the_first_is_refused(write_session, line, rewrite, version):
+    folder = write_session(line)
+    rewrite(folder, "runs", lambda runs: runs.assign(schema_version=version))
+    with pytest.raises(RowsError, match=f"has schema {version}, the first one is 1"):
+        load(folder)
+
+
+def test_a_latency_that_is_not_a_number_is_counted_as_missing(write_session, line, rewrite):
+    folder = write_session(line)
+
+    def not_a_number(samples: pd.DataFrame) -> pd.DataFrame:
+        numbers = samples["latency_ns"].astype("float64")
+        return samples.assign(latency_ns=numbers.mask(samples.index == 1))
+
+    rewrite(folder, "samples", not_a_number)
+    with pytest.raises(RowsError, match="latency_ns is missing in 1 of 256 rows"):
+        load(folder)
 
 
 def test_words_in_a_column_of_numbers_are_refused(write_session, line, rewrite):
