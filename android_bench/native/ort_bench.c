@@ -468,50 +468,70 @@ static void put_shares(const struct Share *shares, size_t n)
     out_first = false;
 }
 
+/* Give a text that the runtime was asked for, or NULL where it refused. Never fails: a record is
+ * under way. */
+static const char *text_or_null(Status *status, const char *const *text)
+{
+    if (status == NULL) return *text;
+    ReleaseStatus(status);
+    return NULL;
+}
+
+/* The nodes of a subgraph; NULL and 0 where the runtime refuses. */
+static Object *const *nodes_of(Object *subgraph, size_t *n)
+{
+    Object *const *nodes = NULL;
+    Status *status = EpAssignedSubgraph_GetNodes(subgraph, &nodes, n);
+    if (status == NULL) return nodes;
+    ReleaseStatus(status);
+    *n = 0;
+    return NULL;
+}
+
 /* Append the nodes of one subgraph that a provider took. */
 static void put_nodes(Object *subgraph, const char *provider, int64_t partition, bool *any)
 {
-    Object *const *nodes;
-    const char *name, *op_type;
+    const char *text;
     size_t n;
-    CHECK(EXIT_LOAD, EpAssignedSubgraph_GetNodes(subgraph, &nodes, &n));
+    Object *const *nodes = nodes_of(subgraph, &n);
     for (size_t i = 0; i < n; i++) {
-        CHECK(EXIT_LOAD, EpAssignedNode_GetName(nodes[i], &name));
-        CHECK(EXIT_LOAD, EpAssignedNode_GetOperatorType(nodes[i], &op_type));
         put(*any ? ",{" : "{");
         out_first = *any = true;
-        put_field("name", name);
-        put_field("op_type", op_type);
+        put_field("name", text_or_null(EpAssignedNode_GetName(nodes[i], &text), &text));
+        put_field("op_type", text_or_null(EpAssignedNode_GetOperatorType(nodes[i], &text), &text));
         put_field("provider", provider);
         put_number("partition", partition);
         put("}");
     }
 }
 
+/* The provider that took a subgraph. */
+static const char *provider_of(Object *subgraph)
+{
+    const char *text;
+    const char *provider = text_or_null(EpAssignedSubgraph_GetEpName(subgraph, &text), &text);
+    return provider == NULL ? "" : provider;
+}
+
 /* Print the runtime's own answer: every subgraph that it gave to a provider, and its nodes. */
 static void print_assignment_by_api(Object *const *subgraphs, size_t n)
 {
     struct Share shares[MAX_PROVIDERS] = {0};
-    Object *const *nodes;
-    const char *provider;
     size_t n_shares = 0, n_nodes;
     bool any = false;
+    begin_record("assignment");
+    put_field("source", "api");
     for (size_t i = 0; i < n; i++) {
-        CHECK(EXIT_LOAD, EpAssignedSubgraph_GetEpName(subgraphs[i], &provider));
-        CHECK(EXIT_LOAD, EpAssignedSubgraph_GetNodes(subgraphs[i], &nodes, &n_nodes));
-        struct Share *share = share_of(shares, &n_shares, provider);
+        struct Share *share = share_of(shares, &n_shares, provider_of(subgraphs[i]));
+        nodes_of(subgraphs[i], &n_nodes);
         share->nodes += (int64_t)n_nodes;
         share->partitions++;
     }
-    begin_record("assignment");
-    put_field("source", "api");
     put_shares(shares, n_shares);
     put_key("nodes");
     put("[");
-    for (size_t i = 0; i < n; i++) {
-        CHECK(EXIT_LOAD, EpAssignedSubgraph_GetEpName(subgraphs[i], &provider));
-        put_nodes(subgraphs[i], provider, (int64_t)i, &any);
-    }
+    for (size_t i = 0; i < n; i++)
+        put_nodes(subgraphs[i], provider_of(subgraphs[i]), (int64_t)i, &any);
     put("]");
     end_record();
 }

@@ -95,8 +95,9 @@ static void *map_bytes(size_t bytes)
 
 static char out[OUT_BYTES];
 static size_t out_n;
-static bool out_first;                              /* no key since the brace */
-static atomic_flag out_taken = ATOMIC_FLAG_INIT;    /* from one end of a record to the other */
+static bool out_first; /* no key since the brace */
+/* Held from one end of a record to the other; not while anything is called that may fail(). */
+static pthread_mutex_t out_taken = PTHREAD_MUTEX_INITIALIZER;
 
 /* Give what is in the buffer to standard output. */
 static void flush_out(void)
@@ -202,8 +203,7 @@ static void put_pairs(const char *key, const struct Pairs *pairs)
 /* Begin a record; another thread's records wait until it ends. */
 static void begin_record(const char *name)
 {
-    const struct timespec moment = {0, 100000};
-    while (atomic_flag_test_and_set(&out_taken)) nanosleep(&moment, NULL);
+    pthread_mutex_lock(&out_taken);
     put("{");
     out_first = true;
     put_field("record", name);
@@ -213,7 +213,7 @@ static void end_record(void)
 {
     put("}\n");
     flush_out();
-    atomic_flag_clear(&out_taken);
+    pthread_mutex_unlock(&out_taken);
 }
 
 /* Print text on standard error. */

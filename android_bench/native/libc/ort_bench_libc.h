@@ -1,4 +1,7 @@
 /* What the runner needs of the C library, from the headers of the system or of the NDK. */
+#ifndef ORT_BENCH_LIBC_H
+#define ORT_BENCH_LIBC_H
+
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -16,3 +19,5 @@
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
+
+#endif
