@@ -2,9 +2,10 @@
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Hashable
 from dataclasses import dataclass
 from textwrap import wrap
+from typing import Any
 
 import pandas as pd
 from rich.box import SIMPLE_HEAD
@@ -12,12 +13,27 @@ from rich.console import JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
-from reports.compare import abi_family, case_labels
+from reports.footnotes import counted, footnotes
 from reports.frame import Frames
-from reports.stats import CONFIDENCE, ENOUGH_LAUNCHES, MIN_LAUNCHES
+from reports.rounding import DASH, decimals, fixed, rounded, with_interval
+from reports.stats import CONFIDENCE
+from reports.summary import case_labels
 
-DASH = "–"
-MAX_DECIMALS = 3
+__all__ = [
+    "COLUMNS",
+    "DASH",
+    "ComparisonTable",
+    "caption",
+    "comparison_table",
+    "counted",
+    "decimals",
+    "fixed",
+    "render_markdown",
+    "render_rich",
+    "rounded",
+    "superscript",
+    "with_interval",
+]
 
 # header -> the summary column that sorts it; the graph's own order is that of the line
 COLUMNS = {
@@ -56,9 +72,10 @@ def comparison_table(
         frames: the rows behind it.
         baseline_kind: the kind that the speed-ups are against.
     """
-    footnotes = [_footnotes(row, frames, baseline_kind) for _, row in summary.iterrows()]
-    shared = _shared(footnotes)
-    marked = [[text for text in texts if text not in shared] for texts in footnotes]
+    told = footnotes(frames)
+    texts_of = [told.of(row, baseline_kind) for _, row in summary.iterrows()]
+    shared = shared_texts(texts_of)
+    marked = [[text for text in texts if text not in shared] for texts in texts_of]
     numbers = {text: n for n, text in enumerate(_unique(marked), start=1)}
     labels = [
         " ".join([label, *(superscript(numbers[text]) for text in texts)])
@@ -76,11 +93,11 @@ def comparison_table(
     return ComparisonTable(caption(summary, frames), table, tuple(notes))
 
 
-def _shared(footnotes: list[list[str]]) -> list[str]:
+def shared_texts(texts_of: list[list[str]]) -> list[str]:
     """Give the texts that every row has; a mark on all rows tells nothing."""
-    if len(footnotes) < 2:
+    if len(texts_of) < 2:
         return []
-    return [text for text in footnotes[0] if all(text in texts for texts in footnotes)]
+    return [text for text in texts_of[0] if all(text in texts for texts in texts_of)]
 
 
 def _unique(texts: list[list[str]]) -> list[str]:
@@ -104,39 +121,6 @@ def _cells(row: pd.Series, baseline_kind: str) -> list[str]:
     ]
 
 
-def decimals(half_width: float) -> int:
-    """Give how many decimals a value deserves: up to the first digit that its interval moves."""
-    if not half_width > 0:  # also NaN
-        return MAX_DECIMALS
-    return min(max(-math.floor(math.log10(half_width)), 0), MAX_DECIMALS)
-
-
-def rounded(value: float, low: float, high: float, unit: str = "") -> tuple[str, str]:
-    """Give a value and its interval, rounded as the interval allows; without one, three digits.
-
-    Returns:
-        `value` and `[low, high]`; the latter is empty where an end is missing.
-    """
-    if math.isnan(value):
-        return DASH, ""
-    if math.isnan(low) or math.isnan(high):
-        return f"{value:.{decimals(abs(value) / 100)}f}{unit}", ""
-    places = decimals((high - low) / 2)
-    return f"{value:.{places}f}{unit}", f"[{low:.{places}f}, {high:.{places}f}]"
-
-
-def with_interval(value: float, low: float, high: float, unit: str = "") -> str:
-    """Give `value [low, high]` as `rounded` rounds them."""
-    return " ".join(rounded(value, low, high, unit)).rstrip()
-
-
-def fixed(value: float, places: int) -> str:
-    """Give a number with a fixed count of decimals, a dash where it is missing."""
-    if math.isnan(value):
-        return DASH
-    return "∞" if math.isinf(value) else f"{value:.{places}f}"
-
-
 def _speed_up(row: pd.Series, baseline_kind: str) -> str:
     if row["kind"] == baseline_kind:
         return DASH if math.isnan(row["latency_median_ms"]) else "1×"
@@ -149,69 +133,32 @@ def _memory(peak_mib: float, over_baseline_mib: float) -> str:
     return f"{peak_mib:.0f} ({over_baseline_mib:+.0f})"
 
 
-def _footnotes(row: pd.Series, frames: Frames, baseline_kind: str) -> list[str]:
-    """Give what a reader has to know about one case, as its flags ask for."""
-    texts: dict[str, Callable[[], str]] = {
-        "failed_launches": lambda: _failures(row, frames.runs),
-        "few_launches": lambda: _few(row["n_launches"]),
-        "foreign_target": lambda: _foreign(row["target"], abi_family(row["abi"])),
-        "output_changes": lambda: "its output changes from launch to launch on the same input",
-        "peak_not_reset": lambda: "the peak includes the start of the process",
-        "slower": lambda: f"slower than {baseline_kind} on this machine",
-        "undecided": lambda: f"not shown to differ from {baseline_kind}: the interval holds 1",
-    }
-    return [texts[flag]() for flag in row["flags"].split(",") if flag]
-
-
-def _failures(row: pd.Series, runs: pd.DataFrame) -> str:
-    of_case = runs.loc[
-        (runs["session_id"] == row["session_id"]) & (runs["case_id"] == row["case_id"])
-    ]
-    statuses = of_case.loc[of_case["status"] != "ok", "status"].value_counts().sort_index()
-    how = ", ".join(f"{status}: {count}" for status, count in statuses.items())
-    return f"{row['n_failed']} of {counted(len(of_case), 'launch')} failed ({how})"
-
-
-def _few(n_launches: int) -> str:
-    if n_launches == 0:
-        return "nothing was measured"
-    if n_launches < MIN_LAUNCHES:
-        return f"{counted(n_launches, 'launch')} only: no interval below {MIN_LAUNCHES}"
-    return (
-        f"{counted(n_launches, 'launch')} only: below {ENOUGH_LAUNCHES} the interval is too narrow"
-    )
-
-
-def _foreign(target: str, family: str) -> str:
-    about = "a phone" if target.startswith("arm") else target
-    return f"made for {target}; its time on {family} says nothing about {about}"
-
-
-def counted(count: int, noun: str) -> str:
-    """Give a count with its noun, in the plural where there is not one."""
-    plural = f"{noun}es" if noun.endswith("ch") else f"{noun}s"
-    return f"{count} {noun if count == 1 else plural}"
-
-
 def caption(summary: pd.DataFrame, frames: Frames) -> str:
     """Say what was measured, on which device, how, and whether that device is a phone."""
-    devices = frames.devices[frames.devices["device_id"].isin(summary["device_id"])]
-    machines = "; ".join(
-        f"{one['name']} ({one['cpu']}, {counted(one['cpu_cores'], 'core')}, {one['abi']})"
-        for _, one in devices.iterrows()
-    )
-    threads = ", ".join(counted(n, "thread") for n in summary["threads"].unique())
+    devices = frames.devices[frames.devices["device_id"].isin(summary["device_id"].dropna())]
+    machines = "; ".join(_machine(one) for one in devices.to_dict("records"))
+    threads = ", ".join(counted(n, "thread") for n in summary["threads"].dropna().unique())
+    providers = _listed(summary["provider"])
     least, most = summary["n_launches"].min(), summary["n_launches"].max()
     launches = counted(most, "launch") if least == most else f"{least} to {most} launches"
     parts = [
-        f"{_listed(summary['model'])} on {machines}",
+        f"{_listed(summary['model'])} on {machines or 'a device that is not told'}",
         threads,
-        f"{_listed(summary['provider'])} provider",
+        f"{providers} provider" if providers else "",
         *_runtimes(summary),
         f"{launches} of each graph",
     ]
-    where = "" if devices["is_phone"].all() else " Measured on this machine, not on a phone."
-    return f"{', '.join(parts)}.{where}"
+    here = devices["is_phone"].notna().any() and not devices["is_phone"].fillna(True).all()
+    where = " Measured on this machine, not on a phone." if here else ""
+    return f"{', '.join(filter(None, parts))}.{where}"
+
+
+def _machine(device: dict[Hashable, Any]) -> str:
+    """Give a device's name with what is known of it."""
+    cores = device["cpu_cores"]
+    known = [device["cpu"], pd.NA if pd.isna(cores) else counted(cores, "core"), device["abi"]]
+    told = ", ".join(str(one) for one in known if not pd.isna(one))
+    return f"{device['name']} ({told})" if told else str(device["name"])
 
 
 def _listed(values: "pd.Series[str]") -> str:
@@ -219,8 +166,9 @@ def _listed(values: "pd.Series[str]") -> str:
 
 
 def _runtimes(summary: pd.DataFrame) -> list[str]:
-    versions = summary[["runtime", "runtime_version"]].dropna().drop_duplicates()
-    return [f"{runtime} {version}" for runtime, version in versions.itertuples(index=False)]
+    versions = summary[["runtime", "runtime_version"]].dropna(subset=["runtime"]).fillna("")
+    pairs = versions.drop_duplicates().itertuples(index=False)
+    return [f"{runtime} {version}".rstrip() for runtime, version in pairs]
 
 
 def _reading_notes(summary: pd.DataFrame, baseline_kind: str) -> list[str]:
@@ -287,13 +235,18 @@ def render_rich(table: ComparisonTable) -> Table:
         justify: JustifyMethod = "left" if column == "graph" else "right"
         rich.add_column(Text("\n".join(_words(column))), justify=justify, no_wrap=True)
     for label, *cells in table.cells.to_numpy().tolist():
-        rich.add_row(Text(label), *(Text("\n".join(_before_brackets(cell))) for cell in cells))
+        lines = [_before_marks(label), *map(_before_brackets, cells)]
+        rich.add_row(*(Text("\n".join(one)) for one in lines))
     return rich
 
 
 def _words(header: str) -> list[str]:
     whole = header.replace(" %", "\u00a0%")  # keeps the sign with its number
     return wrap(whole, 6, break_long_words=False, break_on_hyphens=False)
+
+
+def _before_marks(label: str) -> list[str]:
+    return re.split(r" (?=[⁰¹²³⁴⁵⁶⁷⁸⁹])", label, maxsplit=1)
 
 
 def _before_brackets(cell: str) -> list[str]:
