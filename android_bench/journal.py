@@ -14,8 +14,23 @@ from types import TracebackType
 from typing import Any, BinaryIO
 
 from android_bench.launch import Finished
-from android_bench.rows import SCHEMA_VERSION, MemorySampleRow, RunRow, SampleRow
+from android_bench.rows import (
+    SCHEMA_VERSION,
+    MemorySampleRow,
+    OpRow,
+    RunRow,
+    SampleRow,
+    TelemetryRow,
+)
 from deploy.errors import DeviceError, OutputError, RowsError
+
+# the fields of `Finished` besides its run, whose rows begin with the run's id
+_ROWS: dict[str, type] = {
+    "samples": SampleRow,
+    "memory": MemorySampleRow,
+    "telemetry": TelemetryRow,
+    "ops": OpRow,
+}
 
 
 class Journal:
@@ -69,13 +84,8 @@ class Journal:
         Raises:
             OutputError: the disk is full, or the folder refuses.
         """
-        self._write(
-            {
-                "run": asdict(finished.run),
-                "samples": [astuple(one)[1:] for one in finished.samples],
-                "memory": [astuple(one)[1:] for one in finished.memory],
-            }
-        )
+        tables = {name: [astuple(one)[1:] for one in getattr(finished, name)] for name in _ROWS}
+        self._write({"run": asdict(finished.run), **tables})
         self.launches.append(finished)
 
     def _lock(self) -> None:
@@ -112,13 +122,11 @@ class Journal:
                 raise ValueError(f"it begins {record}, not {self._head}")
             return
         run = RunRow(**record["run"])
-        self.launches.append(
-            Finished(
-                run,
-                tuple(SampleRow(run.run_id, *one) for one in record["samples"]),
-                tuple(MemorySampleRow(run.run_id, *one) for one in record["memory"]),
-            )
-        )
+        tables: dict[str, Any] = {
+            name: tuple(row_type(run.run_id, *one) for one in record[name])
+            for name, row_type in _ROWS.items()
+        }
+        self.launches.append(Finished(run, **tables))
 
     def _write(self, record: dict[str, Any]) -> None:
         line = json.dumps(record, separators=(",", ":")).encode() + b"\n"

@@ -1,24 +1,25 @@
-"""One launch of one case: a fresh process on the device, judged, as rows."""
+"""What a launch is: a case at its place in a session, and how a runner is asked for it."""
 
 import hashlib
 import json
-import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from android_bench.device import Completed, Device
-from android_bench.outcome import Outcome, judge
+from android_bench.coverage import PROVIDERS
+from android_bench.outcome import Asked
 from android_bench.plan import BenchPlan
-from android_bench.rows import SCHEMA_VERSION, MemorySampleRow, RunRow, SampleRow
+from android_bench.rows import MemorySampleRow, OpRow, RunRow, SampleRow, TelemetryRow
 from deploy.artifact import Artifact
 from deploy.errors import UsageError
 
 OPT_LEVELS = ("disable", "basic", "extended", "all")
 QUALITY = ("psnr_db", "ssim", "psnr_vs_fp32_db", "degraded_psnr_db", "degraded_ssim")
-OUTPUT_NAME = "output.f32"  # in the session's folder; each launch writes it anew
+# in the session's folder; each launch writes them anew
+OUTPUT_NAME = "output.f32"
+PROFILE_NAME = "profile.json"
+VERBOSE = "0"
 
 
 @dataclass(frozen=True)
@@ -30,18 +31,28 @@ class Case:
         input: file of the input's values, raw little-endian float32.
         opt_level: the runtime's graph optimization level, one of `OPT_LEVELS`.
         config: entries of the runtime's session configuration.
+        provider: the runtime's execution provider, a key of `coverage.PROVIDERS`.
+        provider_options: its options.
+        known: further columns of `runs` that whoever made the case knows, such as model_opset.
     """
 
     artifact: Artifact
     input: Path
     opt_level: str = "all"
     config: Mapping[str, str] = field(default_factory=dict)
+    provider: str = "cpu"
+    provider_options: Mapping[str, str] = field(default_factory=dict)
+    known: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.opt_level not in OPT_LEVELS:
             raise UsageError(
                 f"graph optimization level {self.opt_level!r} is unknown",
                 f"pass one of {', '.join(OPT_LEVELS)}",
+            )
+        if self.provider not in PROVIDERS:
+            raise UsageError(
+                f"provider {self.provider!r} is unknown", f"pass one of {', '.join(PROVIDERS)}"
             )
 
 
@@ -53,12 +64,14 @@ class Target:
         case_id: see `case_id`.
         model: path of the model there.
         input: path of the input's values there.
+        input_sha256: of those values.
     """
 
     case: Case
     case_id: str
     model: str
     input: str
+    input_sha256: str
 
 
 @dataclass(frozen=True)
@@ -67,6 +80,9 @@ class Session:
 
     Attributes:
         runner: the program that runs on the device, with its first arguments.
+        cores: hexadecimal mask of the cores that are asked for.
+        runner_sha256: of the program.
+        runtime_sha256: of the runtime's library, where it is a file of its own.
     """
 
     session_id: str
@@ -74,6 +90,9 @@ class Session:
     device_id: str
     tool_version: str
     runner: Sequence[str]
+    cores: str | None = None
+    runner_sha256: str | None = None
+    runtime_sha256: str | None = None
 
 
 @dataclass(frozen=True)
@@ -82,27 +101,50 @@ class Slot:
 
     Attributes:
         case: index into the session's cases.
+        mode: one of `rows.MODES`.
     """
 
     block: int
     order_in_block: int
     case: int
+    mode: str = "latency"
+
+
+@dataclass(frozen=True)
+class Due:
+    """A launch to be made.
+
+    Attributes:
+        attempt: 1, or one more than the attempt that was lost or throttled.
+    """
+
+    slot: Slot
+    attempt: int
 
 
 @dataclass(frozen=True)
 class Finished:
-    """The rows of a launch that is over, well or not."""
+    """The rows of a launch that is over, well or not.
+
+    Attributes:
+        final: taking it again would not help; known only while the session runs.
+    """
 
     run: RunRow
-    samples: tuple[SampleRow, ...]
-    memory: tuple[MemorySampleRow, ...]
+    samples: tuple[SampleRow, ...] = ()
+    memory: tuple[MemorySampleRow, ...] = ()
+    telemetry: tuple[TelemetryRow, ...] = ()
+    ops: tuple[OpRow, ...] = ()
+    final: bool = field(default=False, compare=False)
 
 
-def case_id(case: Case, plan: BenchPlan, input_sha256: str) -> str:
+def case_id(case: Case, plan: BenchPlan, input_sha256: str, cores: str | None = None) -> str:
     """Give the hash of what a case is, wherever and whenever it is measured."""
     artifact = case.artifact
     what = [artifact.model, artifact.kind, artifact.target, artifact.sha256, input_sha256]
-    how = [plan.provider, plan.threads, case.opt_level, sorted(case.config.items())]
+    how = [case.provider, plan.threads, case.opt_level, sorted(case.config.items())]
+    if case.provider_options or cores:
+        how += [sorted(case.provider_options.items()), cores]
     return hashlib.sha256(json.dumps([what, how]).encode()).hexdigest()[:16]
 
 
@@ -116,82 +158,51 @@ def made_with(artifact: Artifact) -> dict[str, Any]:
     }
 
 
-def launch(device: Device, session: Session, target: Target, slot: Slot) -> Finished:
-    """Run a case once in a fresh process and give its rows, whatever became of it.
+def asked_of(case: Case, session: Session, mode: str) -> Asked:
+    """Give what a runner is asked to do, as it has to repeat it."""
+    plan = session.plan
+    return Asked(
+        provider=case.provider,
+        intra_op_threads=plan.threads,
+        graph_opt_level=case.opt_level,
+        warmup=plan.warmup,
+        min_runs=plan.min_runs,
+        mode=mode,
+        cores_asked=session.cores,
+        config=case.config,
+        provider_options=case.provider_options,
+    )
 
-    Raises:
-        DeviceError: the device is gone, or the runner cannot be started. A runner that starts and
-            fails is a row with its status.
+
+def command_line(target: Target, session: Session, mode: str) -> list[str]:
+    """Give a launch's whole command line, as native/PROTOCOL.md has it.
+
+    What version 1 does not know is left out where it is asked for by default.
     """
     case, plan = target.case, session.plan
-    started = datetime.now(UTC)
-    completed = device.run([*session.runner, *_arguments(target, plan)], plan.timeout_s)
-    outcome = judge(completed, plan, case.opt_level, case.config)
-    run = _run_row(session, target, slot, started=started, completed=completed, outcome=outcome)
-    if outcome.seen is None:
-        return Finished(run, (), ())
-    return Finished(
-        run,
-        tuple(
-            SampleRow(run.run_id, one.iteration, one.phase, one.t_start_ns, one.latency_ns)
-            for one in outcome.seen.samples
-        ),
-        tuple(MemorySampleRow(run.run_id, **asdict(one)) for one in outcome.seen.memory),
-    )
+    words = [*session.runner, target.model, "--input", target.input, "--output", OUTPUT_NAME]
+    words += ["--provider", case.provider, "--threads", str(plan.threads)]
+    words += ["--opt-level", case.opt_level, "--warmup", str(plan.warmup)]
+    words += ["--seconds", str(plan.seconds), "--min-runs", str(plan.min_runs)]
+    for option, entries in (
+        ("--config", case.config),
+        ("--provider-option", case.provider_options),
+    ):
+        for key, value in sorted(entries.items()):
+            words += [option, f"{key}={value}"]
+    if mode != "latency":
+        words += ["--mode", mode]
+    if mode == "memory":
+        words += ["--interval-ms", str(plan.interval_ms)]
+    if mode == "profile":
+        words += ["--profile", PROFILE_NAME]
+    if session.cores is not None:
+        words += ["--cores", session.cores]
+    if is_verbose(case, mode):
+        words += ["--log-level", VERBOSE]
+    return words
 
 
-def _arguments(target: Target, plan: BenchPlan) -> list[str]:
-    """Give what follows the runner on its command line, as native/PROTOCOL.md has it."""
-    arguments = [target.model, "--input", target.input, "--output", OUTPUT_NAME]
-    arguments += ["--provider", plan.provider, "--threads", str(plan.threads)]
-    arguments += ["--opt-level", target.case.opt_level, "--warmup", str(plan.warmup)]
-    arguments += ["--seconds", str(plan.seconds), "--min-runs", str(plan.min_runs)]
-    for key, value in sorted(target.case.config.items()):
-        arguments += ["--config", f"{key}={value}"]
-    return arguments
-
-
-def _run_row(
-    session: Session,
-    target: Target,
-    slot: Slot,
-    *,
-    started: datetime,
-    completed: Completed,
-    outcome: Outcome,
-) -> RunRow:
-    artifact, seen = target.case.artifact, outcome.seen
-    return RunRow(
-        schema_version=SCHEMA_VERSION,
-        session_id=session.session_id,
-        run_id=uuid.uuid4().hex,
-        case_id=target.case_id,
-        block=slot.block,
-        order_in_block=slot.order_in_block,
-        status=outcome.status,
-        # by the name that the user knows; the path there is gone when this is read
-        status_message=outcome.reason and outcome.reason.replace(target.model, artifact.path.name),
-        exit_code=completed.exit_code,
-        started_at_utc=started.isoformat(timespec="milliseconds"),
-        duration_ns=completed.duration_ns,
-        model=artifact.model,
-        kind=artifact.kind,
-        target=artifact.target,
-        model_sha256=artifact.sha256,
-        model_bytes=artifact.path.stat().st_size,
-        device_id=session.device_id,
-        provider=session.plan.provider,
-        intra_op_threads=session.plan.threads,
-        runtime=seen.begin.runtime if seen else None,
-        runtime_version=seen.begin.runtime_version if seen else None,
-        tool_version=session.tool_version,
-        seed=session.plan.seed,
-        session_create_ns=seen.session.create_ns if seen and seen.session else None,
-        n_samples=len(seen.samples) if seen else 0,
-        peak_rss_bytes=seen.peak.rss_bytes if seen and seen.peak else None,
-        peak_rss_reset=seen.peak.reset if seen and seen.peak else None,
-        output_sha256=seen.output.sha256 if seen and seen.output else None,
-        graph_opt_level=target.case.opt_level,
-        session_config=json.dumps(dict(sorted(target.case.config.items()))),
-        **made_with(artifact),
-    )
+def is_verbose(case: Case, mode: str) -> bool:
+    """Say whether a launch logs why nodes are not taken: never where its latency counts."""
+    return mode == "profile" and case.provider != "cpu"

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from android_bench.cores import check_wish
 from deploy.errors import UsageError
 
 
@@ -15,10 +16,20 @@ class BenchPlan:
         seconds: how long each launch samples steadily.
         min_runs: least steady inferences of a launch, however long they take.
         threads: intra-op threads of the runtime.
-        provider: the runtime's execution provider.
         cooldown_s: pause before each launch.
         timeout_s: bound on one launch.
         seed: of the launch order and of the input crop.
+        memory_launches: further launches per case that read memory; their latency does not count.
+        profile_launches: further ones that the runtime profiles node by node.
+        interval_ms: between two readings of memory.
+        until_interval_pct: launches end early once the 95 % interval of every case is within this
+            much of its middle, to either side; None: all launches.
+        min_launches: before which they do not.
+        cores: `big`, `all`, `little` or a hexadecimal mask; None: big on a phone, else the
+            system's choice.
+        strict_provider: a provider that takes no node is a failed launch.
+        max_wait_s: bound on waiting for the device to cool, before each launch.
+        attempts: how often a launch is made that was lost or throttled.
     """
 
     launches: int = 8
@@ -26,23 +37,36 @@ class BenchPlan:
     seconds: float = 1.0
     min_runs: int = 5
     threads: int = 2
-    provider: str = "cpu"
     cooldown_s: float = 0.0
     timeout_s: float = 120.0
     seed: int = 0
+    memory_launches: int = 0
+    profile_launches: int = 0
+    interval_ms: int = 10
+    until_interval_pct: float | None = None
+    min_launches: int = 6
+    cores: str | None = None
+    strict_provider: bool = False
+    max_wait_s: float = 180.0
+    attempts: int = 3
 
     def __post_init__(self) -> None:
-        for name in ("launches", "min_runs", "threads"):
+        for name in ("launches", "min_runs", "threads", "interval_ms", "min_launches", "attempts"):
             _at_least(self, name, 1)
-        for name in ("warmup", "seconds", "cooldown_s", "seed"):
+        for name in ("warmup", "seconds", "cooldown_s", "seed", "memory_launches"):
+            _at_least(self, name, 0)
+        for name in ("profile_launches", "max_wait_s"):
             _at_least(self, name, 0)
         if self.timeout_s <= self.seconds:
             raise UsageError(
                 f"timeout_s {self.timeout_s} is not longer than seconds {self.seconds}",
                 "raise --timeout or lower --seconds",
             )
-        if self.provider != "cpu":
-            raise UsageError(f"provider {self.provider!r} is not available", "use cpu")
+        if self.until_interval_pct is not None and self.until_interval_pct <= 0:
+            raise UsageError(
+                f"until_interval_pct is {self.until_interval_pct}", "pass more than 0, such as 1"
+            )
+        check_wish(self.cores)
 
 
 def _at_least(plan: BenchPlan, name: str, least: int) -> None:

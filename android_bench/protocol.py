@@ -1,100 +1,76 @@
 """What a runner printed -> a `Launch`, or a BenchOutputError that names the line.
 
-Pure: text in, dataclasses out. The contract is `native/PROTOCOL.md`; each record there is a
-dataclass here, its keys the fields.
+Pure: text in, dataclasses out. The contract is `native/PROTOCOL.md`; its records are those of
+`android_bench.records`.
 """
 
-import dataclasses
 import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, NoReturn, TypeGuard, TypeVar
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
+from android_bench.records import (
+    INT64_MAX,
+    Assignment,
+    Begin,
+    Failure,
+    Memory,
+    Output,
+    Peak,
+    Profile,
+    Sample,
+    Sampler,
+    Saved,
+    Session,
+    Smaps,
+    build,
+    is_count,
+    refuse,
+    short,
+)
+from android_bench.rows import MODES
 from deploy.errors import BenchOutputError
 
-PROTOCOL_VERSION = 1
+__all__ = [
+    "EXIT_CODES",
+    "EXIT_LOAD",
+    "EXIT_PROVIDER",
+    "EXIT_RUN",
+    "INT64_MAX",
+    "PROTOCOL_VERSION",
+    "Begin",
+    "Failure",
+    "Launch",
+    "Memory",
+    "Sample",
+    "parse_launch",
+    "parse_so_far",
+]
+
+PROTOCOL_VERSION = 2
 
 # Exit codes of a runner, besides 0 for done and 2 for a wrong command line.
 EXIT_LOAD = 3
 EXIT_RUN = 4
+EXIT_PROVIDER = 5
+EXIT_CODES = {"load": EXIT_LOAD, "run": EXIT_RUN, "provider": EXIT_PROVIDER}  # by stage
 
-MEMORY_PHASES = ("baseline", "loaded", "first", "steady")
-SAMPLE_PHASES = ("first", "warmup", "steady")
-STAGES = ("load", "run")
+PHASES = ("baseline", "loaded", "first", "steady")
+SOURCES = ("api", "log", "none")
 
-INT64_MAX = 2**63 - 1  # what a column of a table can hold
-
-
-@dataclass(frozen=True)
-class Begin:
-    """What the runner is, and what it understood that it should do."""
-
-    runtime: str
-    runtime_version: str
-    provider: str
-    intra_op_threads: int
-    inter_op_threads: int
-    graph_opt_level: str
-    config: Mapping[str, str]
-    warmup: int
-    min_runs: int
-
-
-@dataclass(frozen=True)
-class Memory:
-    """Resident memory at the end of one phase."""
-
-    phase: str
-    t_ns: int
-    rss_bytes: int
-    rss_anon_bytes: int | None
-    rss_file_bytes: int | None
-
-
-@dataclass(frozen=True)
-class Session:
-    """The runtime's session, once made."""
-
-    create_ns: int
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One inference."""
-
-    iteration: int
-    phase: str
-    t_start_ns: int
-    latency_ns: int
-
-
-@dataclass(frozen=True)
-class Output:
-    """The file that holds the output's values."""
-
-    bytes: int
-    sha256: str
-
-
-@dataclass(frozen=True)
-class Peak:
-    """The high-water mark of resident memory."""
-
-    rss_bytes: int
-    reset: bool
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why the runner gave up."""
-
-    stage: str
-    message: str
+# what every launch of a mode has at its end
+_ALWAYS = {
+    "latency": ("session", "output", "peak"),
+    "memory": ("session", "output", "peak"),
+    "profile": ("session", "output", "peak", "profile"),
+    "check": ("session", "output", "peak"),
+    "save": ("session", "peak", "saved"),
+}
 
 
 @dataclass(frozen=True)
 class Launch:
-    """All that one launch printed. A launch that ended well has no failure and all the rest.
+    """All that one launch printed. A launch that ended well has no failure, and all of its mode.
 
     Attributes:
         failure: None where the launch ended well.
@@ -107,18 +83,41 @@ class Launch:
     output: Output | None
     peak: Peak | None
     failure: Failure | None
+    smaps: tuple[Smaps, ...] = ()
+    sampler: Sampler | None = None
+    assignment: Assignment | None = None
+    profile: Profile | None = None
+    saved: Saved | None = None
 
 
 RECORDS: dict[str, type] = {
     "begin": Begin,
     "memory": Memory,
+    "smaps": Smaps,
+    "sampler": Sampler,
     "session": Session,
+    "assignment": Assignment,
     "sample": Sample,
     "output": Output,
     "peak": Peak,
+    "profile": Profile,
+    "saved": Saved,
     "error": Failure,
 }
-Record = TypeVar("Record")
+# name -> what must have come before it, and what must not
+_AFTER = {
+    "sample": ("session",),
+    "assignment": ("session",),
+    "profile": ("peak",),
+    "saved": ("peak",),
+}
+_BEFORE = {
+    "session": ("sample", "assignment"),
+    "assignment": ("sample",),
+    "sample": ("output", "peak"),
+    "smaps": ("sampler", "peak"),
+    "sampler": ("peak",),
+}
 
 
 def parse_launch(text: str) -> Launch:
@@ -136,20 +135,35 @@ def parse_launch(text: str) -> Launch:
     for number, record in _read_lines(text):
         launch.take(number, record)
     if not launch.ended:
-        _refuse(number, "the output stops here, without `done` or `error`")
+        refuse(number, "the output stops here, without `done` or `error`")
     return launch.give()
+
+
+def parse_so_far(text: str) -> Launch | None:
+    """Read what a runner printed before it was killed: its memory alone, for its times are cut off.
+
+    Returns:
+        None where not even its first record came.
+    """
+    launch = _Unfinished()
+    try:
+        for number, record in _read_lines(text):
+            launch.take(number, record)
+    except BenchOutputError:  # the line at which it was cut off
+        pass
+    return replace(launch.give(), samples=(), output=None) if launch.only else None
 
 
 def _read_lines(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
     if not text.strip():
-        _refuse(1, "the output is empty")
+        refuse(1, "the output is empty")
     for number, line in enumerate(text.rstrip().split("\n"), start=1):
         try:
             record = json.loads(line)
         except (ValueError, RecursionError):
-            _refuse(number, f"not a JSON object: {_short(line)}")
+            refuse(number, f"not a JSON object: {short(line)}")
         if not isinstance(record, dict) or not isinstance(record.get("record"), str):
-            _refuse(number, f"not a JSON object with a `record`: {_short(line)}")
+            refuse(number, f"not a JSON object with a `record`: {short(line)}")
         yield number, record
 
 
@@ -159,69 +173,89 @@ class _Unfinished:
     def __init__(self) -> None:
         self.ended = False
         self.only: dict[str, Any] = {}  # records that come once, by name
+        self.seen: set[str] = set()  # the names of all records so far
         self.memory: list[Memory] = []
+        self.smaps: list[Smaps] = []
         self.samples: list[Sample] = []
 
     def take(self, number: int, record: dict[str, Any]) -> None:
         name = record["record"]
         if self.ended:
-            _refuse(number, f"`{name}` after the end")
+            refuse(number, f"`{name}` after the end")
         if (name == "begin") == bool(self.only):
-            _refuse(number, f"`{name}` where `begin` must be first, and only once")
+            refuse(number, f"`{name}` where `begin` must be first, and only once")
         if name == "begin":
             _check_version(number, record)
         if name == "done":
             self._take_done(number, record)
-        elif name == "memory":
-            self._take_memory(number, _build(Memory, number, record))
+            return
+        if name not in RECORDS:
+            refuse(number, f"`{name}` is not a record of this protocol")
+        self._check_place(number, name)
+        self._keep(number, name, build(RECORDS[name], number, record))
+        self.seen.add(name)
+
+    def _check_place(self, number: int, name: str) -> None:
+        for other in _AFTER.get(name, ()):
+            if other not in self.seen:
+                refuse(number, f"`{name}` before `{other}`")
+        for other in _BEFORE.get(name, ()):
+            if other in self.seen:
+                refuse(number, f"`{name}` after `{other}`")
+        awaits_samples = name in ("output", "peak") and self.only["begin"].mode != "save"
+        if awaits_samples and not self.samples:
+            refuse(number, f"`{name}` before the samples")
+
+    def _keep(self, number: int, name: str, record: Any) -> None:
+        if name == "memory":
+            self._take_memory(number, record)
+        elif name == "smaps":
+            _place(number, record.phase)
+            self.smaps.append(record)
         elif name == "sample":
-            self._take_sample(number, _build(Sample, number, record))
-        elif name not in RECORDS:
-            _refuse(number, f"`{name}` is not a record of this protocol")
+            self._take_sample(number, record)
         else:
-            self._take_only(number, name, _build(RECORDS[name], number, record))
+            self._take_only(number, name, record)
 
     def _take_only(self, number: int, name: str, record: Any) -> None:
         if name in self.only:
-            _refuse(number, f"a second `{name}`")
-        if name == "session" and self.samples:
-            _refuse(number, "`session` after the samples")
-        if name in ("output", "peak") and not self.samples:
-            _refuse(number, f"`{name}` before the samples")
-        if name == "error" and record.stage not in STAGES:
-            _refuse(number, f"stage {_short(record.stage)} is none of {', '.join(STAGES)}")
+            refuse(number, f"a second `{name}`")
+        if name == "begin" and record.mode not in MODES:
+            refuse(number, f"mode {short(record.mode)} is none of {', '.join(MODES)}")
+        if name == "assignment" and record.source not in SOURCES:
+            refuse(number, f"source {short(record.source)} is none of {', '.join(SOURCES)}")
+        if name == "error" and record.stage not in EXIT_CODES:
+            refuse(number, f"stage {short(record.stage)} is none of {', '.join(EXIT_CODES)}")
         self.only[name] = record
         self.ended = name == "error"
 
     def _take_memory(self, number: int, memory: Memory) -> None:
-        place = _place(number, memory.phase, MEMORY_PHASES)
-        if self.memory and place <= MEMORY_PHASES.index(self.memory[-1].phase):
-            _refuse(number, f"memory of {memory.phase} after {self.memory[-1].phase}")
+        place = _place(number, memory.phase)
+        if self.memory and place <= PHASES.index(self.memory[-1].phase):
+            refuse(number, f"memory of {memory.phase} after {self.memory[-1].phase}")
         self.memory.append(memory)
 
     def _take_sample(self, number: int, sample: Sample) -> None:
-        if "session" not in self.only or "output" in self.only or "peak" in self.only:
-            _refuse(number, "`sample` belongs between `session` and `output`")
         if sample.iteration != len(self.samples):
-            _refuse(number, f"iteration {sample.iteration} where {len(self.samples)} is due")
+            refuse(number, f"iteration {sample.iteration} where {len(self.samples)} is due")
         due = _phase_due(sample.iteration, self.only["begin"].warmup)
         if sample.phase != due:
-            _refuse(number, f"phase {_short(sample.phase)} where {due} is due")
+            refuse(number, f"phase {short(sample.phase)} where {due} is due")
         if sample.latency_ns < 1:
-            _refuse(number, f"latency_ns is {sample.latency_ns}: the clock did not move")
+            refuse(number, f"latency_ns is {sample.latency_ns}: the clock did not move")
         self.samples.append(sample)
 
     def _take_done(self, number: int, record: Mapping[str, Any]) -> None:
-        for name in ("session", "output", "peak"):
-            if name not in self.only:
-                _refuse(number, f"`done` without `{name}`")
-        if not _is_count(record.get("n")) or record["n"] != len(self.samples):
-            told = _short(json.dumps(record.get("n")))
-            _refuse(number, f"n is {told}, but there are {len(self.samples)} samples")
         begin: Begin = self.only["begin"]
-        steady = len(self.samples) - 1 - begin.warmup
+        for name in _ALWAYS[begin.mode]:
+            if name not in self.only:
+                refuse(number, f"`done` without `{name}`")
+        if not is_count(record.get("n")) or record["n"] != len(self.samples):
+            told = short(json.dumps(record.get("n")))
+            refuse(number, f"n is {told}, but there are {len(self.samples)} samples")
+        steady = max(len(self.samples) - 1 - begin.warmup, 0)
         if steady < begin.min_runs:
-            _refuse(number, f"{max(steady, 0)} steady samples, fewer than {begin.min_runs}")
+            refuse(number, f"{steady} steady samples, fewer than {begin.min_runs}")
         self.ended = True
 
     def give(self) -> Launch:
@@ -234,13 +268,18 @@ class _Unfinished:
             output=only.get("output"),
             peak=only.get("peak"),
             failure=only.get("error"),
+            smaps=tuple(self.smaps),
+            sampler=only.get("sampler"),
+            assignment=only.get("assignment"),
+            profile=only.get("profile"),
+            saved=only.get("saved"),
         )
 
 
 def _check_version(number: int, record: Mapping[str, Any]) -> None:
     version = record.get("protocol")
-    if not _is_count(version) or version < 1:
-        _refuse(number, f"protocol is {_short(json.dumps(version))}, not a version")
+    if not is_count(version) or version < 1:
+        refuse(number, f"protocol is {short(json.dumps(version))}, not a version")
     if version > PROTOCOL_VERSION:
         raise BenchOutputError(
             f"line {number} of the runner's output: protocol {version}, "
@@ -255,50 +294,7 @@ def _phase_due(iteration: int, warmup: int) -> str:
     return "warmup" if iteration <= warmup else "steady"
 
 
-def _place(number: int, phase: str, phases: tuple[str, ...]) -> int:
-    if phase not in phases:
-        _refuse(number, f"phase {_short(phase)} is none of {', '.join(phases)}")
-    return phases.index(phase)
-
-
-def _is_count(value: Any) -> TypeGuard[int]:
-    return type(value) is int and 0 <= value <= INT64_MAX
-
-
-def _is_config(value: Any) -> bool:
-    return isinstance(value, dict) and all(isinstance(one, str) for one in value.values())
-
-
-# a field's annotation -> whether a JSON value is of it, and its name for the error
-_CHECKS: dict[Any, tuple[Callable[[Any], bool], str]] = {
-    int: (_is_count, "a whole number of 0 or more"),
-    int | None: (lambda value: value is None or _is_count(value), "a whole number or null"),
-    str: (lambda value: isinstance(value, str), "text"),
-    bool: (lambda value: isinstance(value, bool), "true or false"),
-    Mapping[str, str]: (_is_config, "an object of texts"),
-}
-
-
-def _build(kind: type[Record], number: int, record: Mapping[str, Any]) -> Record:
-    """Make a record's dataclass from its JSON object; keys that it does not know are left out."""
-    values = {}
-    for field in dataclasses.fields(kind):  # type: ignore[arg-type]  # every kind is a dataclass
-        fits, wanted = _CHECKS[field.type]
-        if field.name not in record:
-            _refuse(number, f"`{record['record']}` has no `{field.name}`")
-        if not fits(record[field.name]):
-            told = _short(json.dumps(record[field.name]))
-            _refuse(number, f"`{field.name}` is {told}, not {wanted}")
-        values[field.name] = record[field.name]
-    return kind(**values)
-
-
-def _short(text: str, most: int = 60) -> str:
-    return repr(text if len(text) <= most else text[:most] + "...")
-
-
-def _refuse(number: int, problem: str) -> NoReturn:
-    raise BenchOutputError(
-        f"line {number} of the runner's output: {problem}",
-        "a runner keeps to android_bench/native/PROTOCOL.md; is this one of the same version?",
-    )
+def _place(number: int, phase: str) -> int:
+    if phase not in PHASES:
+        refuse(number, f"phase {short(phase)} is none of {', '.join(PHASES)}")
+    return PHASES.index(phase)

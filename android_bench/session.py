@@ -5,24 +5,34 @@
 
 import hashlib
 import json
-import random
 import sys
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from android_bench.attempt import Launcher
+from android_bench.cores import core_mask
 from android_bench.device import Device, DeviceInfo
+from android_bench.finished import Ended, new_run_id, run_row
 from android_bench.journal import Journal
-from android_bench.launch import Case, Session, Slot, Target, case_id, launch, made_with
+from android_bench.launch import Case, Due, Finished, Session, Slot, Target, case_id, made_with
+from android_bench.order import all_slots, last_of_slots, launch_order, next_due
+from android_bench.outcome import Outcome
 from android_bench.plan import BenchPlan
+from android_bench.request import REQUEST_NAME, write_request
 from android_bench.rows import SCHEMA_VERSION, RunRow
+from android_bench.sensor_text import CanQuery, HostSource, PhoneSource
+from android_bench.sensors import Sensors
 from android_bench.tables import has_tables, write_tables
+from android_bench.thermal import Guard
 from deploy.artifact import tool_versions
-from deploy.errors import ArtifactError, DataError, UsageError
+from deploy.errors import ArtifactError, DataError, DeviceError, UsageError
 from deploy.files import file_sha256, unfinished
+
+__all__ = ["HOST_RUNNER", "bench", "is_finished", "launch_order", "list_sessions"]
 
 JOURNAL_NAME = "journal.jsonl"
 SESSION_NAME = "session.json"  # written last: a folder that has it is finished
@@ -40,14 +50,19 @@ def bench(
     folder: Path,
     *,
     on_progress: Progress = lambda done, total, run: None,
+    on_wait: Callable[[str], None] = lambda text: None,
     force: bool = False,
+    keep: bool = False,
     runner: Sequence[str] = HOST_RUNNER,
+    files: Sequence[Path] = (),
 ) -> Path:
     """Measure cases on a device and give the folder of the results.
 
     Every block launches every case once, each in a fresh process. Blocks come in pairs, a random
-    order and its reverse, so that a drift of the device weighs on all cases alike. A launch that
-    fails is a row with its status and is not repeated. Where every launch of a case failed, its
+    order and its reverse, so that a drift of the device weighs on all cases alike; launches that
+    read memory or profile come after those whose latency counts. A launch that fails is a row
+    with its status and is not repeated. One that was lost with the device, or throttled, says
+    nothing of the case: it is a row, and is taken again. Where every launch of a case failed, its
     rows are there and the caller decides.
 
     The same cases, plan, device and versions are the same session: one that was interrupted goes
@@ -58,8 +73,12 @@ def bench(
         on_progress: told at the start and after each launch: how many are done, of how many, and
             the row of the launch that has just ended. None at the start; if all are done then,
             the session was finished already.
+        on_wait: told why the next launch waits.
         force: measure anew, also where there is something to resume.
-        runner: the program that runs on the device and keeps to native/PROTOCOL.md.
+        keep: leave on the device what was put there.
+        runner: the program that runs on the device and keeps to native/PROTOCOL.md, with its
+            first arguments.
+        files: those of its words that are files to be put on the device first.
 
     Returns:
         The folder with each table of `rows.TABLES` as parquet and csv, session.json and the
@@ -69,34 +88,48 @@ def bench(
         UsageError: no case, or the same one twice.
         ArtifactError: a model file is missing, or is not the one that its artifact describes.
         DataError: a case's input file is missing.
-        DeviceError: the device cannot be used, or the session is being measured already.
+        DeviceError: the device cannot be used, or the session is being measured already. What was
+            measured is in the journal and in tables; the same call goes on.
         OutputError: the folder refuses.
         RowsError: the journal to resume from is broken.
     """
     info = device.info()
-    identity = _identity(cases, plan, info, runner)
-    session_id = _hash(identity)
-    results = folder / session_id
-    slots = launch_order(len(cases), plan.launches, plan.seed)
+    sensors = Sensors(PhoneSource(device) if isinstance(device, CanQuery) else HostSource())
+    cores = _cores(plan, info, sensors)
+    identity = _identity(cases, plan, info, runner, cores)
+    results = folder / _hash(identity)
+    slots = all_slots(len(cases), plan)
     if is_finished(results) and not force:
         on_progress(len(slots), len(slots), None)
         return results
-    tool_version = identity["versions"]["mofa-deploy"]
-    session = Session(session_id, plan, info.device_id, tool_version, runner)
-    with Journal(results / JOURNAL_NAME, session_id, fresh=force) as journal:
+    info = _with_sensors(info, sensors)
+    layout = _Layout(cases, identity, device, runner, files)
+    session = Session(
+        session_id=results.name,
+        plan=plan,
+        device_id=info.device_id,
+        tool_version=identity["versions"]["mofa-deploy"],
+        runner=runner,
+        cores=cores,
+        **_shas(runner),
+    )
+    with Journal(results / JOURNAL_NAME, results.name, fresh=force) as journal:
         (results / SESSION_NAME).unlink(missing_ok=True)
-        todo = _missing(slots, journal)
-        on_progress(len(slots) - len(todo), len(slots), None)
+        write_request(results, cases, plan, info)
+        guard = Guard(sensors, plan.max_wait_s if info.is_phone else 0.0, on_wait=on_wait)
+        launcher = Launcher(device, info, session, guard)
+        on_progress(_done(slots, plan, journal), len(slots), None)
         try:
-            targets = _push(cases, identity["cases"], device) if todo else []
-            for slot in todo:
-                time.sleep(plan.cooldown_s)
-                journal.append(launch(device, session, targets[slot.case], slot))
-                on_progress(len(journal.launches), len(slots), journal.launches[-1].run)
+            _launch_all(launcher, layout, slots, journal, on_progress)
+        except DeviceError as error:
+            skipped = _skipped(session, layout, slots, journal, error)
+            write_tables(results, _rows([*journal.launches, *skipped], info))
+            raise
         finally:
-            device.remove()
-        write_tables(results, _rows(journal, info))
-        _write_session(results, identity, slots, journal)
+            if not keep:
+                _leave(device)
+        write_tables(results, _rows(journal.launches, info))
+        _write_session(results, identity, journal)
     return results
 
 
@@ -111,27 +144,155 @@ def list_sessions(folder: Path) -> list[Path]:
     return sorted(found, key=lambda results: (results / SESSION_NAME).stat().st_mtime_ns)
 
 
-def launch_order(n_cases: int, launches: int, seed: int) -> list[Slot]:
-    """Give every launch of a session in its order: pairs of blocks, the second one reversed.
+def last_unfinished(folder: Path) -> Path | None:
+    """Give the session in a folder that was measured last and is not finished; None for none."""
+    begun = [
+        path.parent
+        for path in folder.glob(f"*/{JOURNAL_NAME}")
+        if (path.parent / REQUEST_NAME).is_file() and not is_finished(path.parent)
+    ]
+    return max(begun, key=lambda one: (one / JOURNAL_NAME).stat().st_mtime_ns, default=None)
 
-    With a drift that is linear over a pair of blocks, each case meets the same mean of it (ABBA).
-    """
-    generator = random.Random(seed)
-    slots: list[Slot] = []
-    order: list[int] = []
-    for block in range(launches):
-        order = order[::-1] if block % 2 else generator.sample(range(n_cases), n_cases)
-        slots += [Slot(block, place, case) for place, case in enumerate(order)]
-    return slots
+
+def _launch_all(
+    launcher: Launcher,
+    layout: "_Layout",
+    slots: Sequence[Slot],
+    journal: Journal,
+    on_progress: Progress,
+) -> None:
+    plan = launcher.session.plan
+    targets: list[Target] = []
+    while due := next_due(slots, plan, journal.launches):
+        if not targets:
+            argv, targets = layout.put()
+            launcher.session = replace(launcher.session, runner=argv)
+        finished = launcher.make(targets[due.slot.case], due)
+        journal.append(finished)
+        on_progress(_done(slots, plan, journal), len(slots), finished.run)
+        if finished.run.status == "device_lost":
+            targets = []  # a phone that comes back may have lost what lay on it
+
+
+class _Layout:
+    """What has to lie on the device, and putting it there."""
+
+    def __init__(
+        self,
+        cases: Sequence[Case],
+        identity: dict[str, Any],
+        device: Device,
+        runner: Sequence[str],
+        files: Sequence[Path],
+    ) -> None:
+        self._cases, self._described = cases, identity["cases"]
+        self._device, self._runner = device, runner
+        self._files = {str(path): path for path in files}
+
+    def put(self) -> tuple[list[str], list[Target]]:
+        """Put all files on the device, each named by what it holds and put there once.
+
+        Returns:
+            How to call the runner there, and every case with its paths there.
+
+        Raises:
+            DeviceError: the device refuses, or is gone.
+        """
+        there: dict[str, str] = {}
+
+        def put(local: Path, name: str) -> str:
+            if name not in there:
+                there[name] = str(self._device.push(local, name))
+            return there[name]
+
+        argv = [
+            put(self._files[word], self._files[word].name) if word in self._files else word
+            for word in self._runner
+        ]
+        return argv, [
+            replace(
+                target,
+                model=put(target.case.artifact.path, target.model),
+                input=put(target.case.input, target.input),
+            )
+            for target in self.targets()
+        ]
+
+    def targets(self) -> list[Target]:
+        """Give every case, with the names that its files get on the device."""
+        return [
+            Target(
+                case,
+                one["case_id"],
+                # its ending tells the runtime the format
+                model=f"{one['model_sha256']}{case.artifact.path.suffix or '.onnx'}",
+                input=f"{one['input_sha256']}.f32",
+                input_sha256=one["input_sha256"],
+            )
+            for case, one in zip(self._cases, self._described, strict=True)
+        ]
+
+
+def _leave(device: Device) -> None:
+    try:
+        device.remove()
+    except DeviceError:  # gone; what lies there is removed when it is used next
+        return
+
+
+def _done(slots: Sequence[Slot], plan: BenchPlan, journal: Journal) -> int:
+    """Count the launches that need not be made any more, as far as the order has come."""
+    due = next_due(slots, plan, journal.launches)
+    last = last_of_slots(journal.launches)
+    again = due is not None and (due.slot.block, due.slot.order_in_block) in last
+    return len(last) - again
+
+
+def _cores(plan: BenchPlan, info: DeviceInfo, sensors: Sensors) -> str | None:
+    """Give the mask of the cores to run on: as asked; else the big ones of a phone, if known."""
+    told = json.loads(info.cpu_max_freq_khz) if info.cpu_max_freq_khz else sensors.max_freq_khz
+    wish = plan.cores
+    if wish is None and info.is_phone and told and None not in told:
+        wish = "big"
+    return core_mask(wish, told, len(told) or info.cpu_cores, plan.threads)
+
+
+def _with_sensors(info: DeviceInfo, sensors: Sensors) -> DeviceInfo:
+    known = [one for one in sensors.max_freq_khz if one is not None]
+    return replace(
+        info,
+        sensors=json.dumps(sensors.states, sort_keys=True),
+        cpu_max_freq_khz=info.cpu_max_freq_khz
+        or (json.dumps(sensors.max_freq_khz) if known else None),
+    )
+
+
+def _shas(runner: Sequence[str]) -> dict[str, str | None]:
+    """Give the hashes of the runner and of the library that it is told to load."""
+    library = next(
+        (after for word, after in pairwise(runner) if word == "--library"),
+        None,
+    )
+    files = [word for word in runner if word != library and Path(word).is_file()]
+    return {
+        "runner_sha256": file_sha256(Path(files[-1])) if files else None,
+        "runtime_sha256": file_sha256(Path(library))
+        if library and Path(library).is_file()
+        else None,
+    }
 
 
 def _identity(
-    cases: Sequence[Case], plan: BenchPlan, info: DeviceInfo, runner: Sequence[str]
+    cases: Sequence[Case],
+    plan: BenchPlan,
+    info: DeviceInfo,
+    runner: Sequence[str],
+    cores: str | None,
 ) -> dict[str, Any]:
     """Give all that makes a session this one and no other. The host's name is in no part of it."""
     if not cases:
         raise UsageError("there is nothing to measure", "name a model file")
-    described = [_describe(case, plan) for case in cases]
+    described = [_describe(case, plan, cores) for case in cases]
     ids = [one["case_id"] for one in described]
     for case, one in zip(cases, ids, strict=True):
         if ids.count(one) > 1:
@@ -142,11 +303,12 @@ def _identity(
         "cases": described,
         "device_id": info.device_id,
         "versions": tool_versions("onnxruntime"),
-        "runner": _hash(list(runner)),  # its paths are this machine's own business
+        # its paths are this machine's own business, and what is in its files is not
+        "runner": _hash([list(runner), *_shas(runner).values()]),
     }
 
 
-def _describe(case: Case, plan: BenchPlan) -> dict[str, Any]:
+def _describe(case: Case, plan: BenchPlan, cores: str | None) -> dict[str, Any]:
     artifact = case.artifact
     if not artifact.path.is_file():
         raise ArtifactError(
@@ -160,7 +322,7 @@ def _describe(case: Case, plan: BenchPlan) -> dict[str, Any]:
         raise DataError(f"no input file at {case.input}", "check the path")
     input_sha256 = file_sha256(case.input)
     return {
-        "case_id": case_id(case, plan, input_sha256),
+        "case_id": case_id(case, plan, input_sha256, cores),
         "model": artifact.model,
         "kind": artifact.kind,
         "target": artifact.target,
@@ -168,6 +330,8 @@ def _describe(case: Case, plan: BenchPlan) -> dict[str, Any]:
         "input_sha256": input_sha256,
         "opt_level": case.opt_level,
         "config": dict(case.config),
+        "provider": case.provider,
+        "provider_options": dict(case.provider_options),
         **made_with(artifact),
     }
 
@@ -176,56 +340,42 @@ def _hash(what: Any) -> str:
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _missing(slots: Sequence[Slot], journal: Journal) -> list[Slot]:
-    done = {(one.run.block, one.run.order_in_block) for one in journal.launches}
-    return [slot for slot in slots if (slot.block, slot.order_in_block) not in done]
-
-
-def _push(
-    cases: Sequence[Case], described: Sequence[dict[str, Any]], device: Device
-) -> list[Target]:
-    """Put every case's files on the device, each named by what it holds and put there once."""
-    there: dict[str, str] = {}
-
-    def put(local: Path, name: str) -> str:
-        if name not in there:
-            there[name] = str(device.push(local, name))
-        return there[name]
-
+def _skipped(
+    session: Session,
+    layout: _Layout,
+    slots: Sequence[Slot],
+    journal: Journal,
+    error: DeviceError,
+) -> list[Finished]:
+    """Give a row for every launch that is not made, for want of the device."""
+    last, targets = last_of_slots(journal.launches), layout.targets()
+    outcome = Outcome("skipped", f"not launched: {error.problem}")
+    ended = Ended(outcome, datetime.now(UTC).isoformat(timespec="milliseconds"), 0, None)
     return [
-        Target(
-            case,
-            one["case_id"],
-            # its ending tells the runtime the format
-            model=put(
-                case.artifact.path, f"{one['model_sha256']}{case.artifact.path.suffix or '.onnx'}"
-            ),
-            input=put(case.input, f"{one['input_sha256']}.f32"),
-        )
-        for case, one in zip(cases, described, strict=True)
+        Finished(run_row(session, targets[slot.case], Due(slot, 1), ended, new_run_id()))
+        for slot in slots
+        if (slot.block, slot.order_in_block) not in last
     ]
 
 
-def _rows(journal: Journal, info: DeviceInfo) -> dict[str, list[Any]]:
+def _rows(launches: Sequence[Finished], info: DeviceInfo) -> dict[str, list[Any]]:
     return {
-        "runs": [one.run for one in journal.launches],
-        "samples": [row for one in journal.launches for row in one.samples],
-        "memory_samples": [row for one in journal.launches for row in one.memory],
-        "telemetry": [],
-        "ops": [],
+        "runs": [one.run for one in launches],
+        "samples": [row for one in launches for row in one.samples],
+        "memory_samples": [row for one in launches for row in one.memory],
+        "telemetry": [row for one in launches for row in one.telemetry],
+        "ops": [row for one in launches for row in one.ops],
         "devices": [info],
     }
 
 
-def _write_session(
-    results: Path, identity: dict[str, Any], slots: Sequence[Slot], journal: Journal
-) -> None:
+def _write_session(results: Path, identity: dict[str, Any], journal: Journal) -> None:
     record = {
         "session_id": results.name,
         "started_at_utc": journal.launches[0].run.started_at_utc,
         "finished_at_utc": datetime.now(UTC).isoformat(timespec="milliseconds"),
         **identity,
-        "order": [identity["cases"][slot.case]["case_id"] for slot in slots],
+        "order": [one.run.case_id for one in journal.launches],
     }
     with unfinished(results / SESSION_NAME) as temporary:
         temporary.write_text(json.dumps(record, indent=1) + "\n")

@@ -7,11 +7,14 @@ from pathlib import Path
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper, save
 
+from android_bench.correctness import host_output
 from android_bench.launch import Case
 from android_bench.plan import BenchPlan
 from deploy.artifact import read_artifact
 
 SHAPE = (1, 3, 16, 16)
+ANSWERS = "answers"  # beside the models: what a stand-in for a runner writes as its output
+OUTPUT_SHA256 = "ab"  # in a printed launch, where the hash of its output belongs
 QUICK = BenchPlan(launches=2, warmup=1, seconds=0.0, min_runs=2, threads=1, timeout_s=60)
 
 
@@ -44,7 +47,13 @@ def write_case(folder, name="net", seed=0, **options):
     if not model.exists():
         save(two_convs(seed), model)
     np.random.default_rng(0).random(SHAPE).astype("<f4").tofile(values)
-    return Case(read_artifact(model), values, **options)
+    case = Case(read_artifact(model), values, **options)
+    answer = host_output(model, values, case.opt_level, {}, precise=False)
+    if answer is not None:
+        answers = folder / ANSWERS
+        answers.mkdir(exist_ok=True)
+        answer.astype("<f4").tofile(answers / f"{case.artifact.sha256}.f32")
+    return case
 
 
 def launch_records(warmup=1, steady=2, latency_ns=1000, **begin):
@@ -86,7 +95,7 @@ def launch_records(warmup=1, steady=2, latency_ns=1000, **begin):
         ),
         memory["first"],
         memory["steady"],
-        {"record": "output", "bytes": 4, "sha256": "ab"},
+        {"record": "output", "bytes": 4, "sha256": OUTPUT_SHA256},
         {"record": "peak", "rss_bytes": 9, "reset": True, "source": "VmHWM"},
         {"record": "done", "n": len(phases)},
     ]
@@ -99,16 +108,24 @@ def as_text(records):
 def write_runner(folder, body="", *, prints=None, name="runner.py"):
     """Write a program that stands in for a runner; give how to call it.
 
-    It counts its calls in the file `calls` beside it, runs `body`, then prints a launch that fits
-    QUICK, or what it is given.
+    It counts its calls in the file `calls` beside it, writes what this machine makes of the model
+    as its output, runs `body`, which may change `output` (bytes) or `text`, then prints a launch
+    that fits QUICK, or what it is given.
     """
     text = as_text(launch_records()) if prints is None else prints
     script = folder / name
     script.write_text(
-        "import os, sys, time\n"
+        "import hashlib, os, pathlib, sys, time\n"
         f"open({str(folder / 'calls')!r}, 'a').write('x')\n"
+        "name = pathlib.Path(sys.argv[1]).stem + '.f32'\n"
+        f"answer = pathlib.Path({str(folder / ANSWERS)!r}, name)\n"
+        "output = answer.read_bytes() if answer.exists() else b''\n"
+        f"text = {text!r}\n"
         f"{body}\n"
-        f"sys.stdout.write({text!r})\n"
+        "open('output.f32', 'wb').write(output)\n"
+        f"text = text.replace('\"{OUTPUT_SHA256}\"', repr(hashlib.sha256(output).hexdigest())\n"
+        "    .replace(chr(39), chr(34)))\n"
+        "sys.stdout.write(text)\n"
     )
     return [sys.executable, "-I", "-S", str(script)]
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from android_bench.journal import Journal
 from android_bench.launch import Finished
-from android_bench.rows import MemorySampleRow, RunRow, SampleRow
+from android_bench.rows import MemorySampleRow, OpRow, RunRow, SampleRow, TelemetryRow
 from deploy.errors import DeviceError, OutputError, RowsError
 
 VALUES = {
@@ -27,7 +27,13 @@ def finished(run_id):
         **{field.name: VALUES[field.type] for field in fields(RunRow)} | {"run_id": run_id}
     )
     samples = (SampleRow(run_id, 0, "first", 5, 7), SampleRow(run_id, 1, "steady", 12, 6))
-    return Finished(run, samples, (MemorySampleRow(run_id, 1, "baseline", 2, None, 3),))
+    return Finished(
+        run,
+        samples,
+        (MemorySampleRow(run_id, 1, "baseline", 2, None, 3, native_heap_bytes=4),),
+        (TelemetryRow(run_id, 1, "temp_c", "skin", 36.5),),
+        (OpRow(run_id, 0, "conv", "Conv", "CPUExecutionProvider", False, 3, 4),),
+    )
 
 
 @pytest.fixture

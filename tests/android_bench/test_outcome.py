@@ -4,13 +4,22 @@ import pytest
 from bench_examples import QUICK, as_text, launch_records
 
 from android_bench.device import Completed
-from android_bench.outcome import REASON_LENGTH, judge
+from android_bench.outcome import (
+    LOG_LINES,
+    REASON_LENGTH,
+    Asked,
+    judge,
+    mark_out_of_memory,
+    was_killed,
+)
+
+ASKED = Asked(warmup=QUICK.warmup, min_runs=QUICK.min_runs)
 
 GOOD = as_text(launch_records())
 
 
-def outcome(exit_code, stdout=GOOD, *, stderr="", plan=QUICK, opt_level="all", config=None):
-    return judge(Completed(exit_code, stdout, stderr, 1), plan, opt_level, config or {})
+def outcome(exit_code, stdout=GOOD, *, stderr="", **asked):
+    return judge(Completed(exit_code, stdout, stderr, 1), replace(ASKED, **asked), 60)
 
 
 def failed(stage, message="no"):
@@ -70,10 +79,14 @@ def test_broken_output_with_success_is_bad_output_that_names_the_line():
 @pytest.mark.parametrize(
     "asked",
     [
-        {"plan": replace(QUICK, threads=4)},
-        {"plan": replace(QUICK, warmup=9)},
-        {"opt_level": "basic"},
+        {"intra_op_threads": 4},
+        {"warmup": 9},
+        {"graph_opt_level": "basic"},
         {"config": {"session.a": "1"}},
+        {"provider": "nnapi"},
+        {"provider_options": {"flags": "1"}},
+        {"mode": "memory"},
+        {"cores_asked": "f0"},
     ],
 )
 def test_a_runner_that_did_something_else_than_asked_is_bad_output(asked):
@@ -84,3 +97,35 @@ def test_a_reason_is_one_line_of_bounded_length():
     reason = outcome(3, failed("load", "a\nb" * REASON_LENGTH)).reason
     assert len(reason) == REASON_LENGTH
     assert "\n" not in reason
+
+
+def test_a_provider_that_the_device_lacks_is_unavailable_with_the_message():
+    absent = outcome(5, failed("provider", "no libneuralnetworks.so"))
+    assert (absent.status, absent.reason) == ("unavailable", "no libneuralnetworks.so")
+
+
+@pytest.mark.parametrize(("code", "number"), [(139, 11), (137, 9), (1, None), (255, None)])
+def test_a_signal_is_told_by_its_number(code, number):
+    assert outcome(code, stdout="").signal == number
+
+
+def test_what_failed_keeps_the_last_lines_of_its_log():
+    log = "".join(f"line {number}\n" for number in range(100))
+    tail = outcome(139, stdout="", stderr=log).log_tail
+    assert tail.splitlines() == [f"line {number}" for number in range(100 - LOG_LINES, 100)]
+    assert outcome(0, stderr=log).log_tail is None
+
+
+def test_a_killed_launch_keeps_the_memory_that_it_told_of_and_no_time():
+    lines = GOOD.splitlines(keepends=True)
+    killed = outcome(137, stdout="".join(lines[:6]) + lines[6][:10])
+    assert was_killed(killed)
+    assert [one.phase for one in killed.seen.memory] == ["baseline", "loaded"]
+    assert killed.seen.samples == ()
+
+
+def test_a_kill_with_evidence_is_one_for_want_of_memory():
+    killed = mark_out_of_memory(outcome(137, stdout=""), "lmkd: Kill 'ort_bench' (4242)")
+    assert killed.status == "oom_killed"
+    assert killed.reason.endswith("; lmkd: Kill 'ort_bench' (4242)")
+    assert not was_killed(outcome(139, stdout=""))

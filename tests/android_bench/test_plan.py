@@ -14,7 +14,14 @@ from deploy.errors import UsageError
         ("seconds", -0.5),
         ("cooldown_s", -1.0),
         ("seed", -1),
-        ("provider", "tpu"),
+        ("memory_launches", -1),
+        ("profile_launches", -1),
+        ("interval_ms", 0),
+        ("min_launches", 0),
+        ("attempts", 0),
+        ("max_wait_s", -1),
+        ("until_interval_pct", 0),
+        ("cores", "fast"),
     ],
 )
 def test_a_plan_that_cannot_be_followed_is_refused_by_name_and_value(name, value):

@@ -143,8 +143,8 @@ def test_a_wrong_count_names_both_counts():
 
 
 def test_a_later_protocol_is_refused_by_its_number_whatever_else_it_changed():
-    text = json.dumps({"record": "begin", "protocol": 2, "everything": "else"})
-    assert "protocol 2, this version reads up to 1" in refusal(text)
+    text = json.dumps({"record": "begin", "protocol": 3, "everything": "else"})
+    assert "protocol 3, this version reads up to 2" in refusal(text)
 
 
 def test_too_few_steady_samples_are_refused():
@@ -165,6 +165,7 @@ def test_a_number_that_no_column_can_hold_is_refused_by_name(wrong):
     [
         ("peak", {"reset": 1}, "`reset` is '1', not true or false"),
         ("begin", {"runtime": None}, "`runtime` is 'null', not text"),
+        ("begin", {"mode": "lunch"}, "mode 'lunch' is none of"),
         ("begin", {"config": {"a": 1}}, "`config` is"),
         ("begin", {"protocol": "one"}, "not a version"),
         ("begin", {"protocol": 0}, "not a version"),
@@ -191,7 +192,7 @@ def test_an_error_stands_for_all_that_would_have_followed():
 
 def test_an_error_of_an_unknown_stage_is_refused():
     records = [launch_records()[0], {"record": "error", "stage": "lunch", "message": "no"}]
-    assert "stage 'lunch' is none of load, run" in refusal(as_text(records))
+    assert "stage 'lunch' is none of load, run, provider" in refusal(as_text(records))
 
 
 def test_nothing_may_follow_an_error():

@@ -1,0 +1,146 @@
+"""Launches start cool: wait, within a bound, and tell which ones were throttled all the same."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from android_bench.rows import TelemetryRow
+from android_bench.sensors import Reading, Sensors
+
+POLL_S = 5.0
+FRESH_NS = 2 * 10**9  # a reading is taken once between two launches that follow each other
+CAP_STEP_PCT = 1.0  # a cap that moved by less is the same one, read in other units
+
+OnWait = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Start:
+    """A device that was waited for.
+
+    Attributes:
+        reading: the last one before the launch.
+        waited_ns: until it was cool.
+        gave_up: it was not, within the bound.
+    """
+
+    reading: Reading
+    waited_ns: int
+    gave_up: bool
+
+
+class Guard:
+    """Watches one device over a session.
+
+    A launch starts only where the thermal status is NONE and no core is capped, as far as that
+    can be read. A cap that is there from the start and does not go away within the bound is how
+    this device is (a saver mode, a vendor's default), and only a lower one counts from then on.
+    """
+
+    def __init__(
+        self,
+        sensors: Sensors,
+        max_wait_s: float,
+        *,
+        on_wait: OnWait = lambda text: None,
+        sleep: Callable[[float], None] = time.sleep,
+        clock_ns: Callable[[], int] = time.perf_counter_ns,
+    ) -> None:
+        self.sensors = sensors
+        self._max_wait_ns = int(max_wait_s * 1e9)
+        self._on_wait, self._sleep, self._clock_ns = on_wait, sleep, clock_ns
+        self._usual_cap_pct = 100.0
+        self._settled = False
+        self._last: Reading | None = None
+
+    def wait(self, least_s: float = 0.0) -> Start:
+        """Wait so long, then until the device is cool or the bound is reached."""
+        began_ns = self._clock_ns()
+        if least_s:
+            self._sleep(least_s)
+        reading = self._fresh() or self._read()
+        while (why := self._hot(reading)) and self._clock_ns() - began_ns < self._max_wait_ns:
+            self._on_wait(f"waiting for the device to cool ({why})")
+            self._sleep(POLL_S)
+            reading = self._read()
+        if why and not self._settled and not _is_warm(reading):
+            self._usual_cap_pct, why = reading.cap_pct or 100.0, None
+        self._settled = True
+        return Start(reading, self._clock_ns() - began_ns, gave_up=why is not None)
+
+    def after(self) -> Reading:
+        """Read the device right after a launch."""
+        return self._read()
+
+    def throttled(self, start: Start, end: Reading) -> str | None:
+        """Say why a launch between the two was throttled; None where it was not."""
+        return self._hot(start.reading) or self._hot(end)
+
+    def _hot(self, reading: Reading) -> str | None:
+        if _is_warm(reading):
+            return f"thermal status {reading.thermal_status}"
+        cap_pct = reading.cap_pct
+        if cap_pct is not None and cap_pct < self._usual_cap_pct - CAP_STEP_PCT:
+            return f"a core is capped to {cap_pct:.0f} % of its frequency"
+        return None
+
+    def _read(self) -> Reading:
+        self._last = self.sensors.read()
+        return self._last
+
+    def _fresh(self) -> Reading | None:
+        last = self._last
+        return last if last and self._clock_ns() - last.at_ns < FRESH_NS else None
+
+
+def conditions(
+    sensors: Sensors, start: Start, end: Reading, throttled: str | None
+) -> dict[str, Any]:
+    """Give the columns of `runs` that say under which conditions a launch ran."""
+    both = (start.reading, end)
+    known = sensors.heat_from != "none"
+    return {
+        "thermal_source": sensors.heat_from,
+        "thermal_status_start": start.reading.thermal_status,
+        "thermal_status_max": _most(one.thermal_status for one in both),
+        "temp_start_c": start.reading.temp_c,
+        "temp_max_c": _most(one.temp_c for one in both),
+        "battery_temp_start_c": start.reading.battery_temp_c,
+        "battery_level_pct": start.reading.battery_level_pct,
+        "charging": start.reading.charging,
+        "freq_cap_min_pct": min((one.cap_pct for one in both if one.cap_pct), default=None),
+        "throttled": throttled is not None if known else None,
+        "cooldown_ns": start.waited_ns,
+        "loadavg1_start": start.reading.loadavg1,
+    }
+
+
+def telemetry_rows(run_id: str, reading: Reading, t_ns: int) -> list[TelemetryRow]:
+    """Give a reading as rows.
+
+    Args:
+        t_ns: when it was read, on the device's monotonic clock.
+    """
+    of_kind: dict[str, dict[str, float | None]] = {
+        "thermal_status": {"device": reading.thermal_status},
+        "temp_c": {**reading.temps_c, "battery": reading.battery_temp_c},
+        "freq_khz": dict(reading.freq_khz),
+        "freq_cap_khz": dict(reading.freq_cap_khz),
+        "battery_pct": {"battery": reading.battery_level_pct},
+        "loadavg1": {"device": reading.loadavg1},
+    }
+    return [
+        TelemetryRow(run_id, t_ns, metric, source, float(value))
+        for metric, values in of_kind.items()
+        for source, value in values.items()
+        if value is not None
+    ]
+
+
+def _is_warm(reading: Reading) -> bool:
+    return bool(reading.thermal_status)  # any status above NONE; unknown is not warm
+
+
+def _most(values: Any) -> Any:
+    return max((one for one in values if one is not None), default=None)
