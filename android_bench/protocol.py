@@ -55,7 +55,7 @@ EXIT_RUN = 4
 EXIT_PROVIDER = 5
 EXIT_CODES = {"load": EXIT_LOAD, "run": EXIT_RUN, "provider": EXIT_PROVIDER}  # by stage
 
-PHASES = ("baseline", "loaded", "first", "steady")
+MEMORY_PHASES = ("baseline", "loaded", "first", "steady")
 SOURCES = ("api", "log", "none")
 
 # what every launch of a mode has at its end
@@ -231,7 +231,7 @@ class _Unfinished:
 
     def _take_memory(self, number: int, memory: Memory) -> None:
         place = _place(number, memory.phase)
-        if self.memory and place <= PHASES.index(self.memory[-1].phase):
+        if self.memory and place <= MEMORY_PHASES.index(self.memory[-1].phase):
             refuse(number, f"memory of {memory.phase} after {self.memory[-1].phase}")
         self.memory.append(memory)
 
@@ -295,6 +295,6 @@ def _phase_due(iteration: int, warmup: int) -> str:
 
 
 def _place(number: int, phase: str) -> int:
-    if phase not in PHASES:
-        refuse(number, f"phase {short(phase)} is none of {', '.join(PHASES)}")
-    return PHASES.index(phase)
+    if phase not in MEMORY_PHASES:
+        refuse(number, f"phase {short(phase)} is none of {', '.join(MEMORY_PHASES)}")
+    return MEMORY_PHASES.index(phase)
