@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from deploy.cli_gate import app as judging
 from deploy.cli_measure import app as measuring
 from deploy.cli_options import (
     BUILD,
@@ -255,6 +256,7 @@ def audit(
 
 
 app.add_typer(measuring)
+app.add_typer(judging)
 
 
 @app.command(epilog="Example: mofa-deploy run --model nafnet-tiny --device host")

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from reports.budgets import METRICS, PERCENT, Budget, Budgets
 from reports.gate_cases import MeasuredCase
@@ -34,7 +35,8 @@ class Finding:
         baseline: median over launches with its interval, or the value that never varies.
         current: the same.
         change: current against baseline, in the unit of the budget; % as a number.
-        low: lower 95 % bound of the change; the change itself where nothing varies.
+        low: lower 95 % bound of the change; the change itself where nothing varies, NaN where
+            there are too few launches.
         high: upper 95 % bound.
         n: pairs, or launches of the smaller side; 0 where nothing was compared.
         paired: launches were compared within blocks; None where nothing varies.
@@ -179,7 +181,7 @@ def statistical_findings(comparisons: Sequence[Comparison]) -> list[Finding]:
 
 def _finding(one: Comparison, verdict: str, comparisons: int) -> Finding:
     ends = (one.change.log_ratio, one.change.low, one.change.high)
-    change, low, high = (100 * float(np.expm1(end)) for end in ends)
+    change, low, high = (_percent(end) for end in ends)
     needed = None
     if verdict == INCONCLUSIVE:
         needed = launches_to_decide(
@@ -190,7 +192,7 @@ def _finding(one: Comparison, verdict: str, comparisons: int) -> Finding:
             comparisons,
         )
         needed = needed and max(needed, one.change.n + 2 - one.change.n % 2)
-    budget, rule_out = (100 * float(np.expm1(end)) for end in (one.budget, one.rule_out))
+    budget, rule_out = _percent(one.budget), _percent(one.rule_out)
     reasons = {
         REGRESSION: f"worse by {change:.1f} %, at least {low:.1f} %; budget {budget:g} %",
         IMPROVEMENT: f"better by {-change:.1f} %, at least {-high:.1f} %",
@@ -203,9 +205,14 @@ def _finding(one: Comparison, verdict: str, comparisons: int) -> Finding:
     )
 
 
+def _percent(log_ratio: ArrayLike) -> float:
+    """Give a log-ratio in %; NaN where a bound is missing."""
+    return 100 * float(np.expm1(log_ratio)) if np.isfinite(log_ratio) else float("nan")
+
+
 def _undecided(change: float, low: float, high: float, rule_out: float, needed: int | None) -> str:
     far = "no interval from so few launches"
-    if np.isfinite(low):
+    if not np.isnan(low):
         far = f"neither a regression nor within {rule_out:.3g} %"
     launches = f"about {needed} launches a side would decide" if needed else "too noisy to decide"
     return f"{change:+.1f} %, {far}; {launches}"

@@ -60,11 +60,12 @@ BORDERS = {
     "android_bench": (*LEAVES, "deploy.artifact"),
     "reports": (*LEAVES, "android_bench.rows"),
     "deploy.cli": PACKAGES,
+    "deploy.cli_gate": PACKAGES,
     "deploy.cli_measure": PACKAGES,
     "deploy.cli_options": (),
     "deploy.commands": PACKAGES,
 }
-COMMAND_LINE = ("deploy.cli", "deploy.cli_measure", "deploy.cli_options")
+COMMAND_LINE = ("deploy.cli", "deploy.cli_gate", "deploy.cli_measure", "deploy.cli_options")
 TORCH_ROOMS = ("deploy.zoo", "deploy.export")
 
 

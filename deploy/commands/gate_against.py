@@ -1,0 +1,161 @@
+"""Measure both sides of a change in one session, interleaved, and judge them."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from android_bench.plan import BenchPlan
+from deploy.artifact import Artifact, current_line, list_artifacts, read_artifact
+from deploy.commands.bench import bench_artifacts
+from deploy.commands.gate import PAIRS_NAME
+from deploy.commands.progress import note
+from deploy.errors import ArtifactError, DeviceError, UsageError
+from deploy.files import unfinished
+from reports.budgets import Budgets
+from reports.frame import load
+from reports.gate import Pair, Verdict, confirm, judge_interleaved, to_confirm
+from reports.gate_cases import case_name
+from reports.gate_findings import WHOLE_CASE, Finding
+from reports.rule import INVALID, PASS
+
+
+@dataclass(frozen=True)
+class Side:
+    """A model file of one side, by the name of its case."""
+
+    name: str
+    artifact: Artifact
+
+
+def gate_against(
+    reference: Path,
+    sources: Sequence[Path],
+    build: Path,
+    budgets: Budgets,
+    *,
+    model: str | None,
+    device_name: str,
+    plan: BenchPlan,
+    held_out: Path | None,
+    confirming: bool,
+    force: bool,
+) -> Verdict:
+    """Measure the reference and the files in one interleaved session and judge them.
+
+    A suspected regression is measured once more, in another order, before it counts. Files whose
+    bytes are the same on both sides are not measured.
+
+    Args:
+        reference: a folder with the artifacts of the baseline, or one model file.
+        sources: model files; none: the line of `model` in `build`.
+
+    Raises:
+        MofaError: as `bench_artifacts`; but what fails while measuring is an invalid verdict.
+    """
+    pairs, notes = _paired(_sides(reference, model=None), _current(sources, build, model))
+    same = [
+        Finding(name, WHOLE_CASE, PASS, "the same file on both sides; not measured")
+        for name, (old, new) in pairs.items()
+        if old.sha256 == new.sha256
+    ]
+    differing = {name: pair for name, pair in pairs.items() if pair[0].sha256 != pair[1].sha256}
+    if not differing:
+        return Verdict(tuple(same), tuple(notes))
+
+    def measure(names: Sequence[str], seed: int) -> Verdict:
+        chosen = {name: differing[name] for name in names}
+        try:
+            session = bench_artifacts(
+                [side.path for pair in chosen.values() for side in pair],
+                build,
+                model=None,
+                device_name=device_name,
+                plan=replace(plan, seed=seed),
+                held_out=held_out,
+                force=force,
+            )
+        except DeviceError as error:
+            lost = [Finding(name, WHOLE_CASE, INVALID, str(error)) for name in chosen]
+            return Verdict(tuple(lost))
+        ids = _write_pairs(session, chosen)
+        return judge_interleaved(load(session), ids, budgets, force=force)
+
+    verdict = measure(list(differing), plan.seed)
+    suspected = to_confirm(verdict)
+    if suspected and confirming:
+        note(f"{', '.join(suspected)}: looks like a regression; measuring again to confirm")
+        verdict = confirm(verdict, measure(suspected, plan.seed + 1))
+    return Verdict((*verdict.findings, *same), (*verdict.notes, *notes))
+
+
+def _sides(place: Path, model: str | None) -> list[Side]:
+    """Give the current line of a folder, the model files in it, or the one file."""
+    if not place.exists():
+        raise ArtifactError(f"no baseline at {place}", "name a folder of artifacts or a model file")
+    if place.is_file():
+        return [_side(read_artifact(place))]
+    line = current_line(list_artifacts(place))
+    if not line:
+        files = sorted(path for form in ("*.onnx", "*.ort") for path in place.glob(form))
+        line = [read_artifact(path) for path in files]
+    sides = [_side(one) for one in line if model in (None, one.model)]
+    if not sides:
+        what = "no model file" + (f" of {model}" if model else "")
+        raise ArtifactError(f"{what} in {place}", "name files, or another folder")
+    return sides
+
+
+def _side(artifact: Artifact) -> Side:
+    return Side(case_name(artifact.model, artifact.kind, artifact.target), artifact)
+
+
+def _current(sources: Sequence[Path], build: Path, model: str | None) -> list[Side]:
+    if not sources:
+        return _sides(build, model)
+    return [_side(read_artifact(path)) for path in sources]
+
+
+def _paired(
+    old: Sequence[Side], new: Sequence[Side]
+) -> tuple[dict[str, tuple[Artifact, Artifact]], list[str]]:
+    """Pair by model, kind and target; a single file on each side is a pair whatever its name."""
+    notes = []
+    if len(old) == len(new) == 1 and old[0].name != new[0].name:
+        notes = [f"{old[0].artifact.path} is compared with {new[0].artifact.path}, as named"]
+        old = [Side(new[0].name, old[0].artifact)]
+    for sides in (old, new):
+        names = [one.name for one in sides]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            paths = ", ".join(str(one.artifact.path) for one in sides if one.name == twice)
+            raise UsageError(f"{paths} are all {twice}", "name one of them")
+    before = {one.name: one.artifact for one in old}
+    pairs = {one.name: (before[one.name], one.artifact) for one in new if one.name in before}
+    if not pairs:
+        raise ArtifactError(
+            f"the baseline has {', '.join(before)}, and the files are "
+            f"{', '.join(one.name for one in new)}",
+            "name files of the same models and kinds",
+        )
+    notes += [
+        f"{one.name}: new, no baseline to compare with" for one in new if one.name not in pairs
+    ]
+    return pairs, notes
+
+
+def _write_pairs(session: Path, chosen: Mapping[str, tuple[Artifact, Artifact]]) -> dict[str, Pair]:
+    """Leave in the session's folder which of its cases are compared; give the same."""
+    runs = load(session).runs
+    keys = zip(runs["model"], runs["kind"], runs["model_sha256"], strict=True)
+    cases = dict(zip(keys, runs["case_id"], strict=True))
+
+    def case_id(one: Artifact) -> str:
+        return str(cases.get((one.model, one.kind, one.sha256), "not measured"))
+
+    pairs = {name: Pair(case_id(old), case_id(new)) for name, (old, new) in chosen.items()}
+    with unfinished(session / PAIRS_NAME) as temporary:
+        temporary.write_text(
+            json.dumps({name: asdict(one) for name, one in pairs.items()}, indent=1)
+        )
+    return pairs
