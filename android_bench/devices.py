@@ -1,9 +1,12 @@
 """From a device's name to the device, and the list of what there is."""
 
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from android_bench.adb import AdbDevice
+from android_bench.adb_call import READY, list_states, start_server, state_error
 from android_bench.device import Device
 from android_bench.host import HostDevice
 from deploy.errors import DeviceError, UsageError
@@ -12,8 +15,9 @@ if TYPE_CHECKING:
     from adbutils import AdbClient
 
 HOST = "host"
+PHONE = "phone"  # the only one that is ready
+ALL = "all"  # every phone that is ready
 ADB_ANSWER_S = 0.5  # a server on this machine answers within milliseconds
-ONLY_HOST = f"only `{HOST}` can be measured by this version"
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,7 @@ class ListedDevice:
         name: what `find_device` takes: `host`, or the serial of a phone.
         state: `ready`, or the state that adb reports.
         description: what it is.
-        measurable: whether this version can measure on it.
+        measurable: whether it can be measured on as it is.
     """
 
     name: str
@@ -33,24 +37,44 @@ class ListedDevice:
     measurable: bool
 
 
-def find_device(name: str) -> Device:
-    """Give the device of that name.
+def find_device(name: str, *, keep: bool = False, touch: bool = True) -> Device:
+    """Give the device of that name: `host`, the serial of a phone, or `phone` for the only one.
 
     Raises:
-        DeviceError: it is a phone that is connected; this version cannot measure on phones.
-        UsageError: there is no device of that name; those that there are, are named.
+        DeviceError: the phone cannot be used as it is.
+        UsageError: there is no device of that name, or it stands for several.
     """
-    if name == HOST:
-        return HostDevice()
-    phones = {phone.name: phone for phone in list_phones()}
-    if name in phones:
-        raise DeviceError(
-            f"{name} is connected ({phones[name].state}), but {ONLY_HOST}", f"pass --device {HOST}"
-        )
-    there_is = ", ".join([HOST, *phones])
-    raise UsageError(
-        f"no device {name!r}, there is: {there_is}", f"pass --device {HOST}; {ONLY_HOST}"
-    )
+    found = find_devices(name, keep=keep, touch=touch)
+    if len(found) > 1:
+        raise UsageError(f"{name!r} is {len(found)} devices", "name one of them")
+    return found[0]
+
+
+def find_devices(text: str, *, keep: bool = False, touch: bool = True) -> list[Device]:
+    """Give devices by a list of names, parted by commas; each once.
+
+    A name is `host`, the serial of a phone, `phone` for the only one that is ready, or `all` for
+    every phone that is ready. An adb server is started only if a phone is asked for.
+
+    Args:
+        keep, touch: see `AdbDevice`.
+
+    Raises:
+        DeviceError: a phone cannot be used as it is, or none can.
+        UsageError: there is no device of a name; those that there are, are named.
+    """
+    names = [name for name in (part.strip() for part in text.split(",")) if name]
+    if not names:
+        raise UsageError("no device is named", f"pass {HOST}, a serial, {PHONE} or {ALL}")
+    states: dict[str, str] = {}
+    if set(names) != {HOST}:
+        start_server()
+        states = list_states()
+    serials = dict.fromkeys(serial for name in names for serial in _serials(name, states))
+    return [
+        HostDevice() if serial == HOST else AdbDevice(serial, keep=keep, touch=touch)
+        for serial in serials
+    ]
 
 
 def list_devices() -> list[ListedDevice]:
@@ -75,9 +99,44 @@ def list_phones() -> list[ListedDevice]:
     except (AdbError, OSError, ValueError):  # something else listens on that port
         return []
     return [
-        ListedDevice(one.serial, one.state, _describe_phone(one.tags), measurable=False)
+        ListedDevice(
+            one.serial,
+            "ready" if one.state == READY else one.state,
+            _describe_phone(one.tags),
+            measurable=one.state == READY,
+        )
         for one in phones
     ]
+
+
+def _serials(name: str, states: dict[str, str]) -> Sequence[str]:
+    """Give the devices that a name stands for, `host` by its name and phones by their serials."""
+    if name == HOST:
+        return [HOST]
+    if name in states:
+        if states[name] != READY:
+            raise state_error(name, states[name])
+        return [name]
+    if name not in (PHONE, ALL):
+        there_is = ", ".join([HOST, *states])
+        raise UsageError(f"no device {name!r}, there is: {there_is}", f"pass --device {HOST}")
+    ready = sorted(serial for serial, state in states.items() if state == READY)
+    if not ready:
+        raise _none_ready(states)
+    if name == PHONE and len(ready) > 1:
+        raise UsageError(
+            f"there are {len(ready)} phones: {', '.join(ready)}", f"name one, or pass {ALL}"
+        )
+    return ready
+
+
+def _none_ready(states: dict[str, str]) -> DeviceError:
+    """Give the error of the first phone that is there, or that there is none."""
+    for serial, state in states.items():
+        return state_error(serial, state)
+    return DeviceError(
+        "there is no phone", "plug one in and allow USB debugging in its developer options"
+    )
 
 
 def _answers(client: "AdbClient") -> bool:

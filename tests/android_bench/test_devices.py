@@ -4,7 +4,8 @@ import time
 
 import pytest
 
-from android_bench.devices import find_device, list_devices
+from android_bench.adb import AdbDevice
+from android_bench.devices import find_device, find_devices, list_devices
 from android_bench.host import HostDevice
 from deploy.errors import DeviceError, UsageError
 
@@ -76,36 +77,88 @@ def test_without_a_server_there_is_the_host_alone_and_none_is_started(no_server)
     assert not no_server.exists()
 
 
-def test_an_unknown_device_is_an_error_that_names_it_and_what_there_is(no_server):
-    with pytest.raises(UsageError) as refused:
-        find_device("hots")
-    assert str(refused.value) == (
-        "no device 'hots', there is: host: "
-        "pass --device host; only `host` can be measured by this version"
-    )
+def test_the_host_is_found_without_starting_a_server(no_server):
+    assert isinstance(find_devices("host,host")[0], HostDevice)
+    assert not no_server.exists()
 
 
-def test_phones_are_listed_with_their_state_and_not_as_measurable(adb_server):
+def test_phones_are_listed_with_their_state_and_whether_they_can_be_measured(adb_server):
     adb_server(okay(PHONES))
     listed = list_devices()
     assert [(one.name, one.state, one.measurable) for one in listed] == [
         ("host", "ready", True),
-        ("R58M", "device", False),
+        ("R58M", "ready", True),
         ("0123", "unauthorized", False),
     ]
     assert listed[1].description == "SM G991B"
 
 
-def test_a_connected_phone_is_refused_by_its_serial(adb_server):
-    adb_server(okay(PHONES))
-    with pytest.raises(DeviceError, match=r"0123 is connected.*only `host` can be measured"):
-        find_device("0123")
+def test_a_phone_is_found_by_its_serial(start_phone):
+    phone = start_phone()
+    found = find_device(phone.serial)
+    assert isinstance(found, AdbDevice)
+    assert found.serial == phone.serial
 
 
-def test_an_unknown_device_beside_phones_is_told_their_serials(adb_server):
-    adb_server(okay(PHONES))
-    with pytest.raises(UsageError, match="there is: host, R58M, 0123"):
-        find_device("R58N")
+def test_an_unknown_device_is_an_error_that_names_it_and_what_there_is(start_phone):
+    phone = start_phone()
+    with pytest.raises(UsageError) as refused:
+        find_device("hots")
+    assert str(refused.value) == (
+        f"no device 'hots', there is: host, {phone.serial}: pass --device host"
+    )
+
+
+def test_no_name_is_an_error():
+    with pytest.raises(UsageError, match="no device is named"):
+        find_devices(" , ")
+
+
+def test_several_devices_are_found_by_their_names_each_once(start_phone):
+    first, second = start_phone(), start_phone("android7")
+    found = find_devices(f"{second.serial}, host,{first.serial},{second.serial}")
+    assert [getattr(one, "serial", "host") for one in found] == [
+        second.serial,
+        "host",
+        first.serial,
+    ]
+
+
+def test_all_is_every_phone_that_is_ready(start_phone):
+    first, second, third = (start_phone() for _ in range(3))
+    second.become("recovery")
+    ready = sorted([first.serial, third.serial])
+    assert [one.serial for one in find_devices("all")] == ready
+
+
+def test_phone_is_the_only_one_that_is_ready(start_phone):
+    locked, phone = start_phone(), start_phone()
+    locked.become(authorized=False)
+    assert find_device("phone").serial == phone.serial
+
+
+def test_phone_where_there_are_two_is_an_error_that_names_both(start_phone):
+    both = ", ".join(sorted([start_phone().serial, start_phone().serial]))
+    with pytest.raises(UsageError, match=f"2 phones: {both}: name one"):
+        find_device("phone")
+
+
+def test_all_is_no_single_device(start_phone):
+    start_phone(), start_phone()
+    with pytest.raises(UsageError, match="'all' is 2 devices: name one of them"):
+        find_device("all")
+
+
+def test_all_where_no_phone_is_ready_says_what_to_do_about_the_one_there_is(start_phone):
+    phone = start_phone()
+    phone.become(authorized=False)
+    with pytest.raises(DeviceError, match="unauthorized: unlock its screen"):
+        find_devices("all")
+
+
+def test_all_where_there_is_no_phone_says_so(private_adb):
+    with pytest.raises(DeviceError, match="there is no phone: plug one in"):
+        find_devices("all")
 
 
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"OKAYzzzz", b"OKAY", b""])

@@ -216,6 +216,7 @@ class EmulatedPhone:
                 self._later(hook.action)
         environment = {
             "PATH": str(self.tree.tools),
+            "SHELL": str(self.tree.tools / "sh"),
             "HOME": "/",
             "TMPDIR": str(self.storage),
             MARK: self._id,

@@ -66,7 +66,7 @@ def serve(storage: Storage, stream: Stream) -> None:
 
 def _stat_v1(storage: Storage, stream: Stream, _: bytes, name: str) -> None:
     try:
-        found = storage.locate(name).lstat()
+        found = _look(storage, name, follow=False)
     except OSError:
         stream.write(STAT_V1.pack(b"STAT", 0, 0, 0))
         return
@@ -75,13 +75,20 @@ def _stat_v1(storage: Storage, stream: Stream, _: bytes, name: str) -> None:
 
 
 def _stat_v2(storage: Storage, stream: Stream, request: bytes, name: str) -> None:
-    path = storage.locate(name)
     try:
-        found = path.lstat() if request == b"LST2" else path.stat()
+        found = _look(storage, name, follow=request == b"STA2")
     except OSError as error:
         stream.write(STAT_V2.pack(request, error.errno or 5, *[0] * 10))
         return
     stream.write(STAT_V2.pack(request, 0, *_facts(found)))
+
+
+def _look(storage: Storage, name: str, *, follow: bool) -> os.stat_result:
+    """Look at a path. One that ends in `/.` is a folder's: adb asks so what a link leads to."""
+    path = storage.locate(name)
+    if name.endswith(("/", "/.")) and not path.is_dir():
+        raise NotADirectoryError(20, "not a folder")
+    return path.stat() if follow else path.lstat()
 
 
 def _facts(found: os.stat_result) -> tuple[int, ...]:

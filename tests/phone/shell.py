@@ -42,7 +42,7 @@ class Command:
 def run(command: Command, stream: Stream) -> None:
     """Run a command for a stream; what it started dies with the stream unless it left the group."""
     process = subprocess.Popen(
-        ["/bin/sh", "-c", command.text],
+        [command.environment["SHELL"], "-c", command.text],
         cwd=command.folder,
         env=dict(command.environment),
         stdin=subprocess.PIPE,

@@ -1,6 +1,7 @@
 """The phone's file tree in a folder of this machine, and the programs that stand in for Android's.
 
-A command runs by this machine's shell. Paths of the phone in it are rewritten to where they lie
+A command runs by mksh and the tools of toybox, as on a phone, where this machine has them; else by
+its own shell and tools. Paths of the phone in it are rewritten to where they lie
 here: all of /data/local/tmp, /sdcard, /sys, /system and /vendor, and those of /proc that the
 profile names. Its PATH holds the tools that the profile names and no other.
 """
@@ -8,6 +9,7 @@ profile names. Its PATH holds the tools that the profile names and no other.
 import os
 import re
 import shutil
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
@@ -123,13 +125,24 @@ class Tree:
 
     def _lay_out_tools(self, profile: Profile) -> None:
         self.tools.mkdir(parents=True)
+        toybox = _toybox()
         for name in profile.tools:
-            there = shutil.which(name)
+            there = toybox.get(name) or shutil.which(name)
             if there and name not in STAND_INS:
                 (self.tools / name).symlink_to(there)
+        (self.tools / "sh").symlink_to(shutil.which("mksh") or "/bin/sh")
         for name, script in STAND_INS.items():
             self._stand_in(name, script)
 
     def _stand_in(self, name: str, script: str) -> None:
         (self.tools / name).write_text(f"#!/bin/sh\nPHONE='{self.folder}'\n{script}\n")
         (self.tools / name).chmod(0o755)
+
+
+def _toybox() -> dict[str, str]:
+    """Give the tools that this machine's toybox has, each with where it is."""
+    there = shutil.which("toybox")
+    if there is None:
+        return {}
+    listed = subprocess.run([there], capture_output=True, check=True, encoding="ascii")
+    return dict.fromkeys(listed.stdout.split(), there)
