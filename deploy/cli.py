@@ -46,6 +46,7 @@ from deploy.cli_options import (
     Targets,
     Threads,
 )
+from deploy.cli_runtime import app as runtime
 from deploy.errors import MofaError, OutputError, UsageError
 
 DONE, EXPECTED_ERROR, USAGE_ERROR, BUG = 0, 1, 2, 3
@@ -256,6 +257,7 @@ def audit(
 
 
 app.add_typer(measuring)
+app.add_typer(runtime)
 app.add_typer(judging)
 
 

@@ -63,9 +63,16 @@ BORDERS = {
     "deploy.cli_gate": PACKAGES,
     "deploy.cli_measure": PACKAGES,
     "deploy.cli_options": (),
+    "deploy.cli_runtime": PACKAGES,
     "deploy.commands": PACKAGES,
 }
-COMMAND_LINE = ("deploy.cli", "deploy.cli_gate", "deploy.cli_measure", "deploy.cli_options")
+COMMAND_LINE = (
+    "deploy.cli",
+    "deploy.cli_gate",
+    "deploy.cli_measure",
+    "deploy.cli_options",
+    "deploy.cli_runtime",
+)
 TORCH_ROOMS = ("deploy.zoo", "deploy.export")
 
 

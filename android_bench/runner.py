@@ -1,0 +1,323 @@
+"""The native runner for an ABI: found in the user's cache, else built there from `native/`.
+
+Built on first use, not with the package. Measured on two cores: the build takes 0.4 s with the
+system's compiler, 1.5 s with zig for a phone (46 KB each). Building all ABIs with the package
+would need a compiler there, that is zig: a download of MB100 for every install, isolated builds
+included, where most installs measure on this machine and many have an NDK; and what an editable
+install holds would be stale after each change of a source. Here the sources, the compiler and its
+flags name the file, so what is found is what would be built.
+
+For a phone: the NDK through CMake's toolchain file where there are both, else zig (the package
+ziglang), which needs no sysroot: bionic's functions are declared by hand in `native/bionic` and
+linked against empty libraries of the same names. For this machine: `cc` where there is one, as it
+is there at once, else zig. Either way the compiler hardly matters: what is timed is one call into
+ONNX Runtime, which is not built here.
+"""
+
+import hashlib
+import importlib.util
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from android_bench.elf import API_LEVEL, LINKER, NATIVE, check_runner, symbol_table
+from deploy.errors import DeviceError
+from deploy.files import unfinished
+
+PROGRAM = "ort_bench"
+# Android's ABI -> the processor in zig's names
+PHONE_ABIS = {"arm64-v8a": "aarch64", "x86_64": "x86_64"}
+HOST_CPUS = ("x86_64", "aarch64")
+HOST_GLIBC = "2.28"  # the oldest that the wheels of ONNX Runtime run on
+BUILD_TIMEOUT_S = 300.0
+
+WARNINGS = ("-std=c11", "-Wall", "-Wextra", "-Werror", "-O2")
+HOST_FLAGS = (*WARNINGS, "-D_GNU_SOURCE", f"-I{NATIVE / 'libc'}")
+HOST_LIBRARIES = ("-ldl", "-lpthread")
+# of a build that has no C library to look at
+BARE_FLAGS = ("-ffreestanding", "-nostdlib", "-fno-stack-protector", "-fno-sanitize=all", "-g0")
+PHONE_LINK_FLAGS = (
+    "-pie",
+    "-Wl,-z,max-page-size=16384",
+    "-Wl,--hash-style=both",
+    "-Wl,--build-id",
+    f"-Wl,--dynamic-linker={LINKER}",
+)
+
+_building = threading.Lock()  # phones are measured side by side, and want the same file
+
+
+@dataclass(frozen=True)
+class Toolchain:
+    """What builds a runner.
+
+    Attributes:
+        name: `ndk`, `cc` or `zig`.
+        command: how it is called; of an NDK, the cmake that drives it.
+        identity: tells this version of it from others.
+        folder: of an NDK.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    identity: str
+    folder: Path | None = None
+
+
+def find_runner(abi: str, cache: Path | None = None) -> Path:
+    """Give the runner for an ABI; builds it where it is not there yet.
+
+    Args:
+        abi: of a phone (`arm64-v8a`, `x86_64`) or of a Linux machine (`linux-x86_64`,
+            `linux-aarch64`).
+        cache: the folder to keep it in; left out: the user's.
+
+    Raises:
+        DeviceError: there is no runner for that ABI, nothing to build it with, or the build fails
+            or gives a file that the device cannot load.
+        OutputError: the cache refuses.
+    """
+    toolchain = find_toolchain(abi)
+    final = (cache or default_cache()) / _build_hash(abi, toolchain) / abi / PROGRAM
+    with _building:
+        if not final.is_file():
+            with unfinished(final) as temporary:
+                _build(abi, toolchain, temporary)
+    return final
+
+
+def host_command(cache: Path | None = None) -> list[str]:
+    """Give how the runner of this machine is called, up to the model: program and library.
+
+    Raises:
+        DeviceError: see `find_runner`; or the installed onnxruntime has no library.
+    """
+    return [str(find_runner(host_abi(), cache)), "--library", str(host_library())]
+
+
+def host_abi() -> str:
+    """Give this machine as `find_runner` names it.
+
+    Raises:
+        DeviceError: it is no Linux on a 64-bit x86 or ARM processor.
+    """
+    cpu = {"amd64": "x86_64", "arm64": "aarch64"}.get(platform.machine(), platform.machine())
+    if sys.platform != "linux" or cpu not in HOST_CPUS:
+        raise DeviceError(
+            f"nothing can be measured on {platform.system()} {platform.machine()} itself",
+            f"measure on a phone, or on Linux on {' or '.join(HOST_CPUS)}",
+        )
+    return f"linux-{cpu}"
+
+
+def host_library() -> Path:
+    """Give the ONNX Runtime library in the installed onnxruntime, without importing that.
+
+    Raises:
+        DeviceError: there is none.
+    """
+    found = importlib.util.find_spec("onnxruntime")
+    if found is not None and found.origin is not None:
+        libraries = sorted((Path(found.origin).parent / "capi").glob("libonnxruntime.so*"))
+        if libraries:
+            return libraries[-1]
+    raise DeviceError(
+        "the installed onnxruntime has no libonnxruntime.so", "pip install 'onnxruntime>=1.24'"
+    )
+
+
+def default_cache() -> Path:
+    """Give the folder of the user's cache that runners are kept in."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "mofa-deploy" / "runner"
+
+
+def find_toolchain(abi: str) -> Toolchain:
+    """Give what builds a runner for that ABI on this machine.
+
+    Raises:
+        DeviceError: there is no such ABI, or nothing to build with.
+    """
+    if abi in PHONE_ABIS:
+        found = _find_ndk() or _find_zig()
+    elif abi.removeprefix("linux-") in HOST_CPUS:
+        found = (_find_cc() if abi == f"linux-{platform.machine()}" else None) or _find_zig()
+    else:
+        known = (*PHONE_ABIS, *(f"linux-{cpu}" for cpu in HOST_CPUS))
+        raise DeviceError(f"no runner for {abi}", f"there is one for {', '.join(known)}")
+    if found is None:
+        raise DeviceError(
+            f"nothing to build the runner for {abi} with",
+            "pip install ziglang"
+            + ("; or set ANDROID_NDK_HOME, and install cmake" if abi in PHONE_ABIS else ""),
+        )
+    return found
+
+
+def ndk_folders(environment: Mapping[str, str]) -> list[Path]:
+    """Give the NDKs that the environment names, the one to take first; they need not be there."""
+    named = [environment.get(name) for name in ("ANDROID_NDK_HOME", "ANDROID_NDK_ROOT")]
+    homes = [environment.get(name) for name in ("ANDROID_HOME", "ANDROID_SDK_ROOT")]
+    installed = [
+        folder
+        for home in homes
+        if home
+        for folder in sorted(Path(home, "ndk").glob("*"), key=_version_of, reverse=True)
+    ]
+    return [*(Path(one) for one in named if one), *installed]
+
+
+def _version_of(folder: Path) -> list[int]:
+    return [int(part) if part.isdecimal() else -1 for part in folder.name.split(".")]
+
+
+def _find_ndk() -> Toolchain | None:
+    cmake = shutil.which("cmake")
+    for folder in ndk_folders(os.environ):
+        if cmake and _toolchain_file(folder).is_file():
+            properties = folder / "source.properties"
+            identity = properties.read_text() if properties.is_file() else str(folder)
+            return Toolchain("ndk", (cmake,), identity, folder)
+    return None
+
+
+def _toolchain_file(ndk: Path) -> Path:
+    return ndk / "build" / "cmake" / "android.toolchain.cmake"
+
+
+def _find_cc() -> Toolchain | None:
+    found = shutil.which("cc")
+    if found is None:
+        return None
+    real = Path(found).resolve()
+    return Toolchain("cc", (found,), f"{real} {real.stat().st_mtime_ns}")
+
+
+def _find_zig() -> Toolchain | None:
+    if importlib.util.find_spec("ziglang") is None:
+        return None
+    return Toolchain("zig", (sys.executable, "-m", "ziglang"), metadata.version("ziglang"))
+
+
+def _build_hash(abi: str, toolchain: Toolchain) -> str:
+    """Give the hash of all that a build depends on."""
+    parts = [abi, toolchain.name, toolchain.identity, *HOST_FLAGS[:-1], *HOST_LIBRARIES]
+    parts += [*BARE_FLAGS, *PHONE_LINK_FLAGS, HOST_GLIBC, str(API_LEVEL)]
+    digest = hashlib.sha256("\0".join(parts).encode())
+    for source in sorted(one for one in NATIVE.rglob("*") if one.is_file()):
+        if source.suffix != ".md":
+            digest.update(source.relative_to(NATIVE).as_posix().encode())
+            digest.update(source.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _build(abi: str, toolchain: Toolchain, final: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="mofa-runner-") as name:
+        folder = Path(name)
+        if abi not in PHONE_ABIS:
+            built = _build_for_linux(abi, toolchain, folder)
+        elif toolchain.folder is not None:
+            built = _build_with_ndk(abi, toolchain, folder)
+        else:
+            built = _build_without_ndk(abi, toolchain, folder)
+        if abi in PHONE_ABIS:
+            check_runner(built, abi)
+        shutil.copyfile(built, final)
+        final.chmod(0o755)
+
+
+def _build_for_linux(abi: str, toolchain: Toolchain, folder: Path) -> Path:
+    built = folder / PROGRAM
+    cpu = abi.removeprefix("linux-")
+    target = ["cc", "-target", f"{cpu}-linux-gnu.{HOST_GLIBC}"] if toolchain.name == "zig" else []
+    source = str(NATIVE / "ort_bench.c")
+    command = [*toolchain.command, *target, *HOST_FLAGS, "-o", str(built), source]
+    _call([*command, *HOST_LIBRARIES], folder)
+    return built
+
+
+def _build_with_ndk(abi: str, toolchain: Toolchain, folder: Path) -> Path:
+    assert toolchain.folder is not None
+    cmake = toolchain.command
+    configure = [*cmake, "-S", str(NATIVE), "-B", str(folder)]
+    configure += [f"-DCMAKE_TOOLCHAIN_FILE={_toolchain_file(toolchain.folder)}"]
+    configure += [f"-DANDROID_ABI={abi}", f"-DANDROID_PLATFORM=android-{API_LEVEL}"]
+    _call(configure, folder)
+    _call([*cmake, "--build", str(folder)], folder)
+    return folder / PROGRAM
+
+
+def _build_without_ndk(abi: str, toolchain: Toolchain, folder: Path) -> Path:
+    """Link against empty libraries: on the phone the real ones take their place."""
+    built = folder / PROGRAM
+    compiler = [*toolchain.command, "cc", "-target", f"{PHONE_ABIS[abi]}-linux-android"]
+    flags = [*BARE_FLAGS, *WARNINGS, "-fPIE", "-nostdinc", f"-I{NATIVE / 'bionic'}"]
+    headers = ["-isystem", str(_zig_headers())]
+    sources = [str(NATIVE / "ort_bench.c"), str(NATIVE / "bionic" / "start.c")]
+    stubs = _build_stubs(compiler, folder)
+    _call(
+        [*compiler, *flags, *headers, *PHONE_LINK_FLAGS, "-o", str(built), *sources, *stubs], folder
+    )
+    return built
+
+
+def _zig_headers() -> Path:
+    """Give the folder of the compiler's own headers: stddef.h, stdarg.h and the like."""
+    found = importlib.util.find_spec("ziglang")
+    assert found is not None and found.origin is not None
+    return Path(found.origin).parent / "lib" / "include"
+
+
+def _build_stubs(compiler: Sequence[str], folder: Path) -> list[str]:
+    """Make a library for each of bionic's that defines the functions it has, and nothing else."""
+    stubs = []
+    for library in sorted({library for library, _, _ in symbol_table()}):
+        source, stub = folder / f"{library}.c", folder / library
+        names = [name for where, name, _ in symbol_table() if where == library]
+        source.write_text("".join(f"void {name}(void) {{}}\n" for name in names))
+        link = ["-shared", f"-Wl,-soname,{library}", "-w", "-o", str(stub), str(source)]
+        _call([*compiler, *BARE_FLAGS, *link], folder)
+        stubs.append(str(stub))
+    return stubs
+
+
+def _call(command: Sequence[str], folder: Path) -> None:
+    """Run one step of a build.
+
+    Raises:
+        DeviceError: it fails, with the first error that it names.
+    """
+    caches = {name: str(folder / "zig") for name in ("ZIG_GLOBAL_CACHE_DIR", "ZIG_LOCAL_CACHE_DIR")}
+    try:
+        completed = subprocess.run(
+            command,
+            cwd=folder,
+            env={**os.environ, **caches},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=BUILD_TIMEOUT_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise _failed(command, str(error)) from error
+    if completed.returncode != 0:
+        lines = (completed.stderr + completed.stdout).splitlines()
+        first = next((line for line in lines if "error" in line.lower()), "no message")
+        raise _failed(command, first)
+
+
+def _failed(command: Sequence[str], what: str) -> DeviceError:
+    return DeviceError(
+        f"the runner cannot be built with {Path(command[0]).name} ({what.strip()})",
+        "mend or remove that compiler (pip install ziglang is enough)",
+    )
