@@ -1,7 +1,8 @@
 """What a reader has to know of a case before its numbers can be read: one sentence a flag."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -9,6 +10,8 @@ from reports.frame import Frames
 from reports.launches import CASE_KEY
 from reports.stats import ENOUGH_LAUNCHES, MIN_LAUNCHES
 from reports.summary import abi_family
+
+Case = Mapping[Any, Any]  # a row of the summary: a Series, or a dict of it
 
 _PROVIDERS = {"cpu": "CPU", "nnapi": "NNAPI", "qnn": "QNN", "xnnpack": "XNNPACK"}
 
@@ -25,7 +28,7 @@ class Footnotes:
     failed: dict[tuple[str, str], str]
     wrong: dict[tuple[str, str], float]
 
-    def of(self, row: pd.Series, baseline_kind: str, *, ratios: bool = True) -> list[str]:
+    def of(self, row: Case, baseline_kind: str, *, ratios: bool = True) -> list[str]:
         """Give the sentences on one row of the summary, as its flags ask for.
 
         Args:
@@ -57,7 +60,7 @@ class Footnotes:
             )
         return [texts[flag]() for flag in row["flags"].split(",") if flag in texts]
 
-    def _failures(self, row: pd.Series, key: tuple[str, str]) -> str:
+    def _failures(self, row: Case, key: tuple[str, str]) -> str:
         of_all = counted(row["n_launches"] + row["n_failed"], "launch")
         return f"{row['n_failed']} of {of_all} failed ({self.failed[key]})"
 
@@ -80,19 +83,19 @@ def footnotes(frames: Frames) -> Footnotes:
     return Footnotes(failed, {(str(s), str(c)): error for (s, c), error in errors.items()})
 
 
-def provider_name(provider: object) -> str:
-    """Give a provider as a reader knows it."""
-    return "" if pd.isna(provider) else _PROVIDERS.get(str(provider), str(provider))  # type: ignore[call-overload]  # a scalar
+def provider_name(provider: Any) -> str:
+    """Give a provider as a reader knows it; nothing where it is missing."""
+    return "" if pd.isna(provider) else _PROVIDERS.get(provider, str(provider))
 
 
-def fell_back(row: pd.Series) -> str:
+def fell_back(row: Case) -> str:
     """Say that the provider that was asked for left everything to the CPU."""
     nodes = "no node" if pd.isna(row["nodes_total"]) else f"none of {row['nodes_total']:.0f} nodes"
     name = provider_name(row["provider"])
     return f"CPU ({name} fell back): {name} took {nodes}"
 
 
-def partial(row: pd.Series) -> str:
+def partial(row: Case) -> str:
     """Say how much of the graph the provider took."""
     name = provider_name(row["provider"])
     took, total = row["nodes_on_provider"], row["nodes_total"]
@@ -101,7 +104,7 @@ def partial(row: pd.Series) -> str:
     return said if pd.isna(pieces) else f"{said} in {counted(round(pieces), 'partition')}"
 
 
-def imported(row: pd.Series) -> str:
+def imported(row: Case) -> str:
     """Say which tool measured, and what its figures are."""
     said = str(row["tool_version"])
     if row["n_launches"] < MIN_LAUNCHES:

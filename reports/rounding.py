@@ -6,6 +6,7 @@ DASH = "–"  # where there is no value
 
 MAX_DECIMALS = 6  # a clock that counts nanoseconds says no more of a millisecond
 _WITHOUT_WIDTH = 3  # decimals where all launches gave the same
+_NO_WIDTH = 1e-12  # of the value: what arithmetic leaves of equal numbers
 
 
 def decimals(half_width: float) -> int:
@@ -27,7 +28,7 @@ def at_decimals(value: float, places: int) -> str:
 
 
 def rounded(value: float, low: float, high: float, unit: str = "") -> tuple[str, str]:
-    """Give a value and its interval, rounded as the interval allows; without one, three digits.
+    """Give a value and its interval, rounded as that allows; without a width, three digits.
 
     Returns:
         `value` and `[low, high]`; the latter is empty where an end is missing.
@@ -36,6 +37,8 @@ def rounded(value: float, low: float, high: float, unit: str = "") -> tuple[str,
         return DASH, ""
     if math.isnan(low) or math.isnan(high):
         return f"{three_digits(value)}{unit}", ""
+    if high - low <= _NO_WIDTH * abs(value):
+        return f"{three_digits(value)}{unit}", f"[{three_digits(low)}, {three_digits(high)}]"
     places = last_place((high - low) / 2)
     ends = (at_decimals(end, places) for end in (low, high))
     return f"{at_decimals(value, places)}{unit}", f"[{', '.join(ends)}]"
