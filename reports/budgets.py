@@ -73,7 +73,7 @@ class Budgets:
     Attributes:
         of_metric: for every case; a metric that is not there is not judged.
         of_cases: (pattern, metric, budget or None for off) that go before them; the last that
-            matches counts. Patterns are those of a shell, against MODEL/KIND.
+            matches counts. Patterns are those of a shell, against the name of a case.
     """
 
     of_metric: Mapping[str, Budget]

@@ -12,7 +12,6 @@ from reports.stats import launch_medians
 # What two compared cases must share; what differs here makes a time mean something else.
 MUST_MATCH = (
     "device_id",
-    "provider",
     "intra_op_threads",
     "cores_asked",
     "input_shape",
@@ -31,6 +30,7 @@ MAY_DIFFER = (
 )
 
 MOST_FAILED = 0.25  # of a case's launches; beyond, those that did end well are a selection
+CPU = "cpu"
 _MIB = 2**20
 
 CaseKey = tuple[str, str]  # session_id, case_id
@@ -41,7 +41,8 @@ class MeasuredCase:
     """One case of one side.
 
     Attributes:
-        name: MODEL/KIND, with the target where the kind does not end with it.
+        name: MODEL/KIND, with the target where the kind does not end with it, and `on PROVIDER`
+            where that is not the CPU.
         runs: its rows of `runs`.
         launches: metric -> one value a block, indexed by (session_id, block): latency in ms,
             memory in MiB.
@@ -59,10 +60,10 @@ class MeasuredCase:
     notes: tuple[str, ...]
 
 
-def case_name(model: str, kind: str, target: str | None) -> str:
+def case_name(model: str, kind: str, target: str | None, provider: str = CPU) -> str:
     """Give the name by which a case is paired and budgets are found."""
     aside = f"@{target}" if target and not kind.removesuffix("-ort").endswith(target) else ""
-    return f"{model}/{kind}{aside}"
+    return f"{model}/{kind}{aside}" + ("" if provider == CPU else f" on {provider}")
 
 
 def measured_cases(frames: Frames, case_ids: Collection[str] | None = None) -> list[MeasuredCase]:
@@ -98,7 +99,7 @@ def _measured(rows: pd.DataFrame) -> MeasuredCase:
     launches = {"latency": _by_block(of_latency, "latency"), "memory": _by_block(memory, "memory")}
     problem, notes = _judged(rows, of_latency)
     return MeasuredCase(
-        case_name(first["model"], first["kind"], target),
+        case_name(first["model"], first["kind"], target, first["provider"]),
         rows,
         {name: values for name, values in launches.items() if not values.empty},
         _exact(rows),

@@ -7,7 +7,7 @@ that hardly any of them would exceed.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -77,7 +77,7 @@ def learn(frames: Frames, launches: int = 8, seed: int = 0) -> list[Learned]:
 
 def _only(frames: Frames, runs: pd.DataFrame) -> Frames:
     samples = frames.samples.loc[frames.samples["run_id"].isin(runs["run_id"])]
-    return Frames(**{**vars(frames), "runs": runs, "samples": samples})
+    return replace(frames, runs=runs, samples=samples)
 
 
 def _pairs(values: "pd.Series[float]") -> np.ndarray:

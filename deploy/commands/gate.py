@@ -27,10 +27,8 @@ from reports.history import budget_lines, learn
 
 PAIRS_NAME = "gate.json"  # in a session's folder: which of its cases are compared
 SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY"
-# of a plan: what may differ between two sessions whose times mean the same
-_FREE = ("launches", "timeout_s", "seed")
-# of a plan: what the rows tell, in better words
-_IN_ROWS = ("provider", "threads")
+# of a plan: what the rows do not tell, and what changes what a time means
+_MUST_MATCH = ("warmup", "seconds", "min_runs", "cooldown_s")
 
 
 @dataclass(frozen=True)
@@ -88,8 +86,8 @@ def _plan(folder: Path) -> Mapping[str, Any]:
 def _unlike(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     return [
         f"{name} differs: {one[name]} and {other[name]}"
-        for name in one
-        if name in other and one[name] != other[name] and name not in (*_FREE, *_IN_ROWS)
+        for name in _MUST_MATCH
+        if name in one and name in other and one[name] != other[name]
     ]
 
 

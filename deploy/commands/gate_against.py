@@ -15,7 +15,7 @@ from deploy.files import unfinished
 from reports.budgets import Budgets
 from reports.frame import load
 from reports.gate import Pair, Verdict, confirm, judge_interleaved, to_confirm
-from reports.gate_cases import case_name
+from reports.gate_cases import CPU, case_name
 from reports.gate_findings import WHOLE_CASE, Finding
 from reports.rule import INVALID, PASS
 
@@ -147,6 +147,7 @@ def _paired(
 def _write_pairs(session: Path, chosen: Mapping[str, tuple[Artifact, Artifact]]) -> dict[str, Pair]:
     """Leave in the session's folder which of its cases are compared; give the same."""
     runs = load(session).runs
+    runs = runs.loc[runs["provider"] == CPU]
     keys = zip(runs["model"], runs["kind"], runs["model_sha256"], strict=True)
     cases = dict(zip(keys, runs["case_id"], strict=True))
 

@@ -235,6 +235,16 @@ def test_sides_with_nothing_in_common_are_refused(write_session):
         judge_sessions(old, new, default_budgets())
 
 
+def test_one_file_on_two_providers_is_two_cases(write_session):
+    cases = {
+        "a": {"latency_ms": 10.0, "kind": "fp32"},
+        "b": {"latency_ms": 5.0, "kind": "fp32", "provider": "nnapi"},
+    }
+    sides = [load(write_session(cases, name)) for name in ("s-old", "s-new")]
+    verdict = judge_sessions(*sides, default_budgets())
+    assert {one.case for one in verdict.findings} == {"net/fp32", "net/fp32 on nnapi"}
+
+
 def test_two_cases_of_one_name_are_refused(write_session):
     twice = {"a": {"latency_ms": 1.0, "kind": "fp32"}, "b": {"latency_ms": 1.0, "kind": "fp32"}}
     frames = load(write_session(twice))
@@ -244,7 +254,6 @@ def test_two_cases_of_one_name_are_refused(write_session):
 
 UNLIKE = [
     ({"intra_op_threads": 4}, {}, "intra_op_threads differs: 2 and 4"),
-    ({"provider": "nnapi"}, {}, "provider differs: cpu and nnapi"),
     ({"runtime_version": "2.0"}, {}, "runtime_version differs: 1.2.3 and 2.0"),
     ({"input_shape": "[1, 3, 8, 8]"}, {}, None),  # older rows do not know their shape
 ]
