@@ -120,7 +120,7 @@ Attention = Annotated[
 Ends = Annotated[
     str | None,
     typer.Option(
-        "--ends", metavar="auto|blocks|padded|keep", help="of the first and last convolution"
+        "--ends", metavar="auto|rows|blocks|padded|keep", help="of the first and last convolution"
     ),
 ]
 Device = Annotated[str, typer.Option(help="a name of `mofa-deploy devices`")]

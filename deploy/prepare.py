@@ -42,6 +42,7 @@ from deploy.rewrites.layer_norm import use_layer_norm
 from deploy.rewrites.outcome import Outcome
 from deploy.rewrites.pads import use_conv_pads
 from deploy.rewrites.pixel_shuffle import use_pixel_shuffle
+from deploy.rewrites.row_convolution import use_row_convolution
 from deploy.rewrites.transposed_convolution import use_shuffled_convolution
 
 MAX_ERROR = 1e-4  # of the range of the output
@@ -61,6 +62,8 @@ REWRITES: dict[str, Rewrite] = {
     "pixel_shuffle": lambda model, forms, crops: use_pixel_shuffle(model, forms.shuffle),
     "gate": lambda model, forms, crops: use_gate_convolutions(model, forms.gate),
     "attention": lambda model, forms, crops: use_row_attention(model, forms.attention),
+    # behind what looks for convolutions right beside what reads them
+    "row_convolution": lambda model, forms, crops: use_row_convolution(model, forms.ends),
     "ends": lambda model, forms, crops: use_padded_ends(model, forms.ends),
     "full_rank": lambda model, forms, crops: use_full_rank(model),
 }

@@ -13,6 +13,9 @@ from deploy.rewrites.matching import constant_of, is_op
 
 Shape = Sequence[int | ir.SymbolicDim] | ir.Shape
 
+# Transpose or Reshape, a name, the order or the sizes that it takes, the shape of its output
+LayoutStep = tuple[str, str, tuple[int, ...], Shape]
+
 CHANNELS_LAST, CHANNELS_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
 
 # each value by itself, so whatever order the channels are in
@@ -127,6 +130,33 @@ def new_conv(graph: ir.Graph, conv: Convolution, *, name: str, image: ir.Value) 
     assert old is not None
     shape = [old[0], conv.weight.shape[0], *old[2:]]
     return new_node("Conv", inputs, attributes, name=name, shape=shape)
+
+
+def layout_steps(
+    graph: ir.Graph, image: ir.Value, steps: Sequence[LayoutStep], *, name: str
+) -> list[ir.Node]:
+    """Make a chain of Transpose and Reshape, not yet in the graph, that starts at a value."""
+    nodes: list[ir.Node] = []
+    for op_type, part, sizes, shape in steps:
+        own = f"{name}_{part}"
+        inputs, attributes = [image], {"perm": list(sizes)}
+        if op_type == "Reshape":
+            inputs.append(add_constant(graph, f"{own}.shape", np.array(sizes, np.int64)))
+            attributes = {}
+        nodes.append(new_node(op_type, inputs, attributes, name=own, shape=shape))
+        image = nodes[-1].outputs[0]
+    return nodes
+
+
+def cut_channels(graph: ir.Graph, image: ir.Value, channels: int, *, name: str) -> ir.Node:
+    """Make a Slice, not yet in the graph, of the first channels of an image (N, C, H, W)."""
+    assert image.shape is not None
+    ends = [
+        add_constant(graph, f"{name}.{part}", np.array([value], np.int64))
+        for part, value in (("start", 0), ("end", channels), ("axis", 1))
+    ]
+    shape = [image.shape[0], channels, *image.shape[2:]]
+    return new_node("Slice", [image, *ends], name=name, shape=shape)
 
 
 def exchange_weights(graph: ir.Graph, conv: Convolution, suffix: str) -> None:

@@ -8,7 +8,7 @@ ONNX Runtime's integer kernels read 4 input values at a time and write 16 output
 time. On x86 with VNNI, a 3x3 convolution of 3 input channels took 1.3 times as long as one of 4,
 and one of 3 outputs 1.4 times as long as one of 16 (Pad and Slice counted). From 16 outputs on,
 more only cost more. In float both forms took the same within 2 %, and on ARM they need as many
-instructions within 1 %. A last convolution that `block_convolution` can take is cheaper still.
+instructions within 1 %. What `row_convolution` can take is cheaper still.
 
 The input is padded by Pad, in float, before anything is quantized: one small copy. What else reads
 the input, such as the sum at the end, reads it as it was.
@@ -24,6 +24,7 @@ from deploy.rewrites.building import (
     ELEMENTWISE,
     Convolution,
     add_constant,
+    cut_channels,
     exchange_weights,
     new_conv,
     new_node,
@@ -120,11 +121,7 @@ def _pad_last(graph: ir.Graph, node: ir.Node, outcome: Outcome) -> None:
     wider = replace(conv, weight=np.concatenate([conv.weight, zeros]), bias=bias)
     name = f"{node.name}_padded"
     padded = new_conv(graph, wider, name=name, image=image)
-    cut = [
-        add_constant(graph, f"{name}_cut.{part}", np.array([value], np.int64))
-        for part, value in (("start", 0), ("end", outputs), ("axis", 1))
-    ]
-    crop = new_node("Slice", [padded.outputs[0], *cut], name=f"{name}_cut", shape=shape)
+    crop = cut_channels(graph, padded.outputs[0], outputs, name=f"{name}_cut")
     replace_value(graph, node, [padded, crop])
     _applied(outcome, node, f"{outputs} output channels to {OUTPUTS}")
 

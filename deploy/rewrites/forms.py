@@ -24,8 +24,9 @@ GateForm = Literal["auto", "convs", "keep"]
 AttentionForm = Literal["auto", "wide", "keep"]
 
 # padded: 4 input channels for the first convolution, 16 output channels for the last;
-# blocks: the same, but the last convolution makes blocks of pixels with 16 outputs together
-EndsForm = Literal["auto", "blocks", "padded", "keep"]
+# rows: the same, but the first, the last and all others to few channels make several pixels of a
+# row at a time; blocks: the same, but the last makes square blocks of pixels
+EndsForm = Literal["auto", "rows", "blocks", "padded", "keep"]
 
 
 @dataclass(frozen=True)

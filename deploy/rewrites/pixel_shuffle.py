@@ -29,8 +29,9 @@ from deploy.rewrites.building import (
     CHANNELS_LAST,
     ELEMENTWISE,
     Convolution,
-    add_constant,
+    LayoutStep,
     exchange_weights,
+    layout_steps,
     new_node,
     read_conv,
 )
@@ -171,21 +172,11 @@ def _nhwc(graph: ir.Graph, found: _Shuffle) -> list[ir.Node]:
     rows = batch * height if isinstance(batch, int) else ir.SymbolicDim(None)
     by_rows = (width, block, block * kept)
     larger = (block * height, block * width, kept)
-    steps: list[tuple[str, str, tuple[int, ...], list]] = [
+    steps: list[LayoutStep] = [
         ("Transpose", "to_last", CHANNELS_LAST, [batch, height, width, channels]),
         ("Reshape", "rows", (-1, *by_rows), [rows, *by_rows]),
         ("Transpose", "interleave", (0, 2, 1, 3), [rows, block, width, block * kept]),
         ("Reshape", "image", (-1, *larger), [batch, *larger]),
         ("Transpose", "to_first", CHANNELS_FIRST, [batch, kept, *larger[:2]]),
     ]
-    nodes: list[ir.Node] = []
-    image = found.image
-    for op_type, part, sizes, shape in steps:
-        name = f"{found.last.name}_{part}"
-        inputs, attributes = [image], {"perm": list(sizes)}
-        if op_type == "Reshape":
-            inputs.append(add_constant(graph, f"{name}.shape", np.array(sizes, np.int64)))
-            attributes = {}
-        nodes.append(new_node(op_type, inputs, attributes, name=name, shape=shape))
-        image = nodes[-1].outputs[0]
-    return nodes
+    return layout_steps(graph, found.image, steps, name=str(found.last.name))

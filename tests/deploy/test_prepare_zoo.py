@@ -29,7 +29,7 @@ ISO = 1600.0
 FORMS = ("layernorm", "shuffle", "gate", "attention", "ends")
 NETWORKS = {
     "pmrid": {"transposed_convolution", "pixel_shuffle", "ends"},
-    "pmrid-raw": {"transposed_convolution", "pixel_shuffle", "block_convolution"},
+    "pmrid-raw": {"transposed_convolution", "pixel_shuffle", "row_convolution"},
     "mofa-3-downsampling": {"ends"},
     "nafnet-mofa": {"layer_norm", "gate", "attention", "ends"},
     "nafnet-16-18-sa-normalization": {"layer_norm", "gate", "attention", "pixel_shuffle", "ends"},

@@ -10,6 +10,8 @@ from deploy.rewrites.block_convolution import use_block_convolution
 from deploy.rewrites.ends import use_padded_ends
 from deploy.rewrites.pixel_shuffle import use_pixel_shuffle
 
+use_blocks = partial(use_block_convolution, form="blocks")
+
 
 def network(
     outputs: int = 3,
@@ -45,14 +47,14 @@ def test_blocks_of_pixels_are_the_same_image(outputs, kernel, blocks, before, bi
         for side, size, first, last in zip(sides, kernel, before, after, strict=True)
     ]
     model = network(outputs, kernel, tuple(given), (*before, *after), bias=bias)
-    copy, outcome = rewritten(model, use_block_convolution)
+    copy, outcome = rewritten(model, use_blocks)
     assert len(outcome.applied) == 1
     assert_same_output(model, copy, drawn(1, 5, *given))
 
 
 @pytest.mark.parametrize(("outputs", "block"), [(1, 4), (2, 2), (3, 2), (4, 2)])
 def test_a_block_has_sixteen_outputs(outputs, block):
-    copy, outcome = rewritten(network(outputs), use_block_convolution)
+    copy, outcome = rewritten(network(outputs), use_blocks)
     (conv,) = [node for node in copy.graph if node.op_type == "Conv"]
     assert tuple(conv.inputs[1].shape) == (16, 5, 2 + block, 2 + block)
     assert list(outcome.forms.values()) == [f"blocks of {block}x{block} pixels"]
@@ -61,7 +63,7 @@ def test_a_block_has_sixteen_outputs(outputs, block):
 
 def test_its_shuffle_becomes_rows_like_any_other_and_its_outputs_are_padded_already():
     model = network(sides=(4, 4))
-    blocks, _ = rewritten(model, use_block_convolution)
+    blocks, _ = rewritten(model, use_blocks)
     rows, _ = rewritten(blocks, use_pixel_shuffle)
     assert "DepthToSpace" not in ops(rows)
     copy, outcome = rewritten(rows, use_padded_ends)
@@ -74,7 +76,7 @@ def test_a_batch_of_open_size_stays_open():
         "g (float[n,5,4,4] x) => (float[n,3,4,4] y) { y = Conv <pads = [1, 1, 1, 1]> (x, w) }",
         w=drawn(3, 5, 3, 3),
     )
-    copy, _ = rewritten(model, use_block_convolution)
+    copy, _ = rewritten(model, use_blocks)
     for batch in (1, 3):
         assert_same_output(model, copy, drawn(batch, 5, 4, 4))
 
@@ -90,7 +92,7 @@ def test_a_batch_of_open_size_stays_open():
     ],
 )
 def test_what_has_no_blocks_is_left_with_its_reason(options, reason):
-    outcome = assert_untouched(network(**options), use_block_convolution)
+    outcome = assert_untouched(network(**options), use_blocks)
     assert reason in next(iter(outcome.skipped.values()))
 
 
@@ -101,7 +103,7 @@ def test_depthwise_is_left_with_the_reason():
         }""",
         w=drawn(3, 1, 3, 3),
     )
-    outcome = assert_untouched(model, use_block_convolution)
+    outcome = assert_untouched(model, use_blocks)
     assert "it has groups" in next(iter(outcome.skipped.values()))
 
 
@@ -109,10 +111,10 @@ def test_depthwise_is_left_with_the_reason():
     "options", [{"outputs": 5}, {"kernel": (1, 1), "pads": (0, 0, 0, 0)}], ids=["five", "1x1"]
 )
 def test_many_outputs_and_single_pixels_are_left_alone(options):
-    assert assert_untouched(network(**options), use_block_convolution).skipped == {}
+    assert assert_untouched(network(**options), use_blocks).skipped == {}
 
 
-@pytest.mark.parametrize("form", ["padded", "keep"])
+@pytest.mark.parametrize("form", ["auto", "rows", "padded", "keep"])
 def test_another_form_can_be_asked_for(form):
     outcome = assert_untouched(network(), partial(use_block_convolution, form=form))
     assert outcome.skipped == {}
