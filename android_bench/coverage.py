@@ -25,9 +25,8 @@ MAX_REASONS = 20
 _KERNEL = "_kernel_time"  # ends the name of a node's event in a profile
 # Source: onnxruntime, core/providers/nnapi/nnapi_builtin/nnapi_execution_provider.cc
 _REFUSED = re.compile(r"Node supported: \[0\] Operator type: \[(?P<op>[^]]*)\]")
-_LOG_HEAD = re.compile(
-    r"^.*?\.(?:cc|h):\d+\s+\S+\]\s*|^\s*\[?(?:VERBOSE|V|INFO|WARNING|W)\b[:\]]?\s*"
-)
+# around a message in the runner's log: its severity before, the place in the source behind
+_AROUND = re.compile(r"^\w+: (?:onnxruntime: )?|\s*\(\S+\.(?:cc|h):\d+[^)]*\)$")
 
 
 @dataclass(frozen=True)
@@ -154,7 +153,7 @@ def _reasons(log: str) -> list[str]:
         refused = _REFUSED.search(line)
         if refused:
             counted[f"{refused['op']}: {before or 'not supported'}"] += 1
-        before = "" if "Node supported: [" in line else _LOG_HEAD.sub("", line).strip()
+        before = "" if "Node supported: [" in line else _AROUND.sub("", line.strip()).strip()
     return [f"{count} {reason}" for reason, count in counted.most_common()]
 
 

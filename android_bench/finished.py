@@ -142,7 +142,7 @@ def _seen(seen: Launch | None) -> dict[str, Any]:
         "peak_rss_bytes": peak.rss_bytes if peak else None,
         "peak_rss_reset": peak.reset if peak else None,
         "output_sha256": seen.output.sha256 if seen and seen.output else None,
-        **(_memory(seen) if seen and seen.begin.mode == "memory" else {}),
+        **(_memory(seen) if seen and seen.begin.mode == "memory" and not seen.failure else {}),
     }
 
 

@@ -8,7 +8,6 @@ import typer
 from deploy.cli_options import (
     BUILD,
     Cooldown,
-    Device,
     Force,
     HeldOut,
     Json,
@@ -22,6 +21,39 @@ from deploy.cli_options import (
 )
 
 app = typer.Typer(rich_markup_mode=None)
+
+Devices = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        help="names of `mofa-deploy devices` by commas; phone: the only one; all: every phone",
+    ),
+]
+UntilInterval = Annotated[
+    float | None,
+    typer.Option(
+        help="end early once the 95 % interval of every median is within so many % of it",
+        metavar="PCT",
+    ),
+]
+Cores = Annotated[
+    str | None,
+    typer.Option(
+        help="to run on: big, all, little or a hexadecimal mask  [default: big on a phone]",
+        metavar="CORES",
+    ),
+]
+StrictProvider = Annotated[
+    bool,
+    typer.Option("--strict-provider", help="fail where a provider takes nothing of a graph"),
+]
+NoTouch = Annotated[
+    bool, typer.Option("--no-touch", help="change no setting of a phone, not even for a while")
+]
+Keep = Annotated[bool, typer.Option("--keep", help="leave on the phone what was put there")]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="go on with the session that was interrupted last")
+]
 
 
 @app.command(epilog="Example: mofa-deploy devices")
@@ -44,26 +76,40 @@ def bench(
     model: Annotated[
         str | None, typer.Option(help="which model, where --out holds several")
     ] = None,
-    device: Device = "host",
+    device: Devices = "host",
+    provider: Annotated[
+        str, typer.Option(help="of ONNX Runtime, several separated by commas: cpu, nnapi, xnnpack")
+    ] = "cpu",
     launches: Launches = 8,
+    until_interval: UntilInterval = None,
     seconds: Seconds = 1.0,
     warmup: Warmup = 3,
     threads: Threads = 2,
+    cores: Cores = None,
+    memory: Annotated[
+        bool, typer.Option(help="one more launch of each graph, which reads its memory")
+    ] = True,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="one more, with the time of every node")
+    ] = False,
+    strict_provider: StrictProvider = False,
+    no_touch: NoTouch = False,
+    keep: Keep = False,
     cooldown: Cooldown = 0.0,
     timeout: Timeout = 120.0,
     seed: Seed = 0,
     held_out: HeldOut = None,
     out: Out = BUILD,
+    resume: Resume = False,
     force: Force = False,
     json: Json = False,
 ) -> None:
     """Measure latency and peak memory: fresh processes, interleaved, every sample kept.
 
-    Interrupted? The same command goes on where it stopped.
+    Interrupted? The same command goes on where it stopped, and so does --resume alone.
     """
     from android_bench.plan import BenchPlan
-    from deploy.commands.bench import bench_artifacts
-    from deploy.commands.report import show_comparison
+    from deploy.commands.bench import BenchRequest, bench_and_show
 
     plan = BenchPlan(
         launches=launches,
@@ -73,17 +119,38 @@ def bench(
         cooldown_s=cooldown,
         timeout_s=timeout,
         seed=seed,
+        memory_launches=int(memory),
+        profile_launches=int(profile),
+        until_interval_pct=until_interval,
+        cores=cores,
+        strict_provider=strict_provider,
     )
-    folder = bench_artifacts(
-        sources or [],
+    request = BenchRequest(
+        tuple(sources or ()),
         out,
-        model=model,
-        device_name=device,
-        plan=plan,
-        held_out=held_out,
-        force=force,
+        model,
+        device,
+        provider,
+        plan,
+        held_out,
+        force,
+        keep,
+        not no_touch,
     )
-    show_comparison(folder, json)
+    bench_and_show(request, resume=resume, as_json=json)
+
+
+Format = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        help="print one table: terminal, markdown, latex, csv or html",
+        metavar="FORMAT",
+    ),
+]
+Unlike = Annotated[
+    bool, typer.Option("--force", help="go on where devices or plans differ, and say so")
+]
 
 
 @app.command(epilog="Example: mofa-deploy report --out build")
@@ -91,13 +158,74 @@ def report(
     sessions: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="folders that bench wrote; left out: the one in --out", metavar="FOLDER..."
+            help="folders that bench wrote, or result files of other tools; "
+            "left out: the one in --out",
+            metavar="FOLDER...",
         ),
     ] = None,
+    imports: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--import",
+            help="result file of onnxruntime_perf_test, litert_benchmark_model, google_benchmark "
+            "or jetpack_benchmark; may be repeated",
+            metavar="FORMAT:FILE",
+        ),
+    ] = None,
+    form: Format = None,
+    rows: Annotated[
+        str | None, typer.Option(help="what tells rows apart, by commas, as in model,device")
+    ] = None,
+    columns: Annotated[
+        str | None, typer.Option(help="what tells columns apart, as in provider,precision")
+    ] = None,
+    value: Annotated[
+        str | None, typer.Option(help="what to show, as in latency,memory,psnr,speed_up")
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(help="only rows of this, as in kind=plain; may be repeated", metavar="N=V"),
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="shape of a paper's table: mofa-1, mofa-4, thesis-6.2, -6.3, -6.4 or -6.5"
+        ),
+    ] = None,
+    with_paper: Annotated[
+        bool, typer.Option("--with-paper", help="with --preset: what the paper prints beside")
+    ] = False,
+    force: Unlike = False,
     out: Out = BUILD,
     json: Json = False,
 ) -> None:
-    """Write tables and one self-contained HTML page from measured rows."""
-    from deploy.commands.report import report_sessions, show_report
+    """Write tables and one self-contained HTML page from measured rows; or print one table."""
+    from deploy.commands.report import report_sessions, report_table, show_report
+    from deploy.commands.tables import TableRequest, show_grid
 
-    show_report(report_sessions(sessions or [], out), json)
+    request = TableRequest(
+        form, rows, columns, value, tuple(where or ()), preset, with_paper, force
+    )
+    if request.is_asked_for:
+        show_grid(report_table(sessions or [], imports or [], out, request), form, json)
+        return
+    show_report(report_sessions(sessions or [], out, imports or []), json)
+
+
+@app.command(epilog="Example: mofa-deploy compare old/sessions/1 new/sessions/2")
+def compare(
+    base: Annotated[
+        str,
+        typer.Argument(help="a session folder or result file; or a kind in --out", metavar="A"),
+    ],
+    other: Annotated[str, typer.Argument(help="what is compared with it", metavar="B")],
+    form: Format = None,
+    force: Unlike = False,
+    out: Out = BUILD,
+    json: Json = False,
+) -> None:
+    """Lay two sessions, or two cases of one, side by side; unlike things are refused."""
+    from deploy.commands.compare import compare_named
+    from deploy.commands.tables import show_grid
+
+    show_grid(compare_named(base, other, out, form=form, force=force), form, json)

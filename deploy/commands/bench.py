@@ -1,34 +1,108 @@
-"""Measure artifacts on a device, and keep what they make of the held-out photographs."""
+"""Measure artifacts on devices, and keep what they make of the held-out photographs."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from skimage.io import imsave
 from skimage.util import img_as_ubyte
 
-from android_bench.devices import find_device
-from android_bench.launch import Case
+from android_bench.device import Device
+from android_bench.devices import find_devices
 from android_bench.plan import BenchPlan
-from android_bench.rows import RunRow
-from android_bench.session import bench
+from android_bench.programs import Programs
 from deploy.artifact import Artifact, current_line, list_artifacts, read_artifact
+from deploy.commands.bench_cases import cases_for, config_of, level_of, read_providers
+from deploy.commands.bench_devices import Job, measure, native_programs
+from deploy.commands.bench_devices import resume as go_on
 from deploy.commands.images import probe_for_artifact
-from deploy.commands.progress import bar, clock, note
-from deploy.errors import ArtifactError, BenchOutputError, GraphError
+from deploy.commands.progress import clock, note
+from deploy.errors import ArtifactError, GraphError, MofaError
 from deploy.fidelity import Probe
 from deploy.files import unfinished
 from deploy.inference import open_run
 from deploy.onnx_file import external_files, image_input, load_graph
-from deploy.targets import TARGETS, made_for_other_hardware
-from reports.frame import load
+from deploy.targets import made_for_other_hardware
 
 PICTURE_SIDE_PX = 256
 MAX_PICTURES = 4  # images shown before and after; all are scored
 PICTURES = "pictures"
 SESSIONS = "bench"
 SHARP = "sharp"
+
+
+@dataclass(frozen=True)
+class BenchRequest:
+    """What the command line asks for.
+
+    Attributes:
+        sources: files to measure; none: the line in `build`.
+        devices: names, by commas.
+        providers: the same.
+        touch: settings of a phone may be changed, and are put back.
+    """
+
+    sources: tuple[Path, ...]
+    build: Path
+    model: str | None
+    devices: str
+    providers: str
+    plan: BenchPlan
+    held_out: Path | None = None
+    force: bool = False
+    keep: bool = False
+    touch: bool = True
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What became of measuring on several devices.
+
+    Attributes:
+        folders: the sessions' folders, of the devices that were measured.
+        failed: device -> why it was not.
+    """
+
+    folders: Sequence[Path]
+    failed: Mapping[str, MofaError] = field(default_factory=dict)
+
+    def require_all(self) -> None:
+        """Raise the first failure, if there is any.
+
+        Raises:
+            MofaError: so it is.
+        """
+        for error in self.failed.values():
+            raise error
+
+
+def bench_and_show(request: BenchRequest, *, resume: bool, as_json: bool) -> None:
+    """Measure what is asked for, or go on with what was interrupted last, and print it.
+
+    Raises:
+        MofaError: it cannot be measured; what else could be, is shown first.
+    """
+    from deploy.commands.report import show_comparison
+
+    if resume:
+        done = Measured(go_on(request.build / SESSIONS))
+    else:
+        providers = read_providers(request.providers)
+        done = bench_everywhere(
+            request.sources,
+            request.build,
+            model=request.model,
+            devices=find_devices(request.devices, keep=request.keep, touch=request.touch),
+            providers=providers,
+            plan=request.plan,
+            held_out=request.held_out,
+            force=request.force,
+            keep=request.keep,
+        )
+    for folder in done.folders:
+        show_comparison(folder, as_json)
+    done.require_all()
 
 
 def bench_artifacts(
@@ -41,7 +115,7 @@ def bench_artifacts(
     held_out: Path | None,
     force: bool,
 ) -> Path:
-    """Measure the named files, or the whole line of one model in `build`.
+    """Measure the named files, or the whole line of one model in `build`, on the CPU of one device.
 
     Returns:
         The folder that holds the rows and the restored photographs.
@@ -50,27 +124,74 @@ def bench_artifacts(
         GraphError: a graph is broken, has dynamic shapes, or takes another input than the rest.
         BenchOutputError: every launch of a graph failed; the rows are kept.
     """
-    device = find_device(device_name)
+    done = bench_everywhere(
+        sources,
+        build,
+        model=model,
+        devices=find_devices(device_name),
+        providers=("cpu",),
+        plan=plan,
+        held_out=held_out,
+        force=force,
+    )
+    done.require_all()
+    return done.folders[0]
+
+
+def bench_everywhere(
+    sources: Sequence[Path],
+    build: Path,
+    *,
+    model: str | None,
+    devices: Sequence[Device],
+    providers: Sequence[str],
+    plan: BenchPlan,
+    held_out: Path | None,
+    force: bool,
+    keep: bool = False,
+    programs: Callable[[Job], Programs] = native_programs,
+) -> Measured:
+    """Measure the named files, or a line, with each provider on each device; phones side by side.
+
+    A device that fails stops no other.
+
+    Args:
+        keep: leave on the devices what was put there.
+        programs: gives what has to be on a device.
+
+    Raises:
+        GraphError: a graph is broken, has dynamic shapes, or takes another input than the rest.
+        UsageError: a file is not for a provider.
+    """
     artifacts = [_whole(path) for path in sources] or _line(build, model)
     _require_one_input(artifacts)
-    _say_what_is_foreign(artifacts, device.info().abi, device_name)
     probe = probe_for_artifact(build, artifacts[0], held_out)
     crop = _write_input(probe, build, plan.seed)
-    cases = [_case(artifact, crop) for artifact in artifacts]
-    with bar(f"measuring on {device_name}", plan.launches * len(cases), "launches") as launched:
+    jobs, failed = [], {}
+    for device in devices:
+        try:
+            info = device.info()
+        except MofaError as error:
+            if len(devices) == 1:
+                raise
+            failed[str(device)] = error
+            continue
+        cases = cases_for(artifacts, providers, info, crop, named=bool(sources))
+        _say_what_is_foreign([case.artifact for case in cases], info.abi, info.name)
+        jobs.append(Job(device, info, cases))
+    folders, more_failed = measure(
+        jobs, plan, build / SESSIONS, force=force, keep=keep, programs=programs
+    )
+    for folder in folders:
+        _picture(artifacts, probe, folder)
+    return Measured(folders, failed | more_failed)
 
-        def on_progress(done: int, total: int, run: RunRow | None) -> None:
-            launched(done)
-            if done == total and run is None:
-                note("measured already, nothing to do (--force measures again)")
 
-        folder = bench(cases, plan, device, build / SESSIONS, on_progress=on_progress, force=force)
-    _require_measured(folder)
+def _picture(artifacts: Sequence[Artifact], probe: Probe, folder: Path) -> None:
     judged = [artifact for artifact in artifacts if "psnr_db" in artifact.fidelity]
     if judged and probe.pairs and not (folder / PICTURES).exists():
         with clock("restoring the held-out photographs") as count:
             _write_pictures(judged, replace(probe, on_image=count), folder / PICTURES)
-    return folder
 
 
 def _whole(path: Path) -> Artifact:
@@ -103,10 +224,11 @@ def _line(build: Path, model: str | None) -> list[Artifact]:
 
 
 def _say_what_is_foreign(artifacts: Sequence[Artifact], abi: str, device_name: str) -> None:
-    for artifact in artifacts:
-        if made_for_other_hardware(artifact.target, abi):
+    for artifact in dict.fromkeys(one.path for one in artifacts):
+        target = next(one.target for one in artifacts if one.path == artifact)
+        if made_for_other_hardware(target, abi):
             note(
-                f"{artifact.path} is made for {artifact.target}; "
+                f"{artifact} is made for {target}; "
                 f"its latency on {device_name} ({abi}) says nothing about that"
             )
 
@@ -125,18 +247,6 @@ def _require_one_input(artifacts: Sequence[Artifact]) -> None:
             )
 
 
-def _require_measured(session: Path) -> None:
-    runs = load(session).runs
-    for _, launches in runs.groupby("case_id", sort=False):
-        last = launches.iloc[-1]
-        if not (launches["status"] == "ok").any():
-            raise BenchOutputError(
-                f"every launch of {last['model']}.{last['kind']} failed "
-                f"({last['status']}: {last['status_message']})",
-                f"its rows are in {session}; mend that, then measure again with --force",
-            )
-
-
 def _write_input(probe: Probe, build: Path, seed: int) -> Path:
     """Write the crop that every launch is fed, raw little-endian float32; the seed picks it."""
     path = build / SESSIONS / f"input-{seed}.f32"
@@ -144,20 +254,6 @@ def _write_input(probe: Probe, build: Path, seed: int) -> Path:
         # not tofile: its OSError on a full disk does not say what is wrong
         temporary.write_bytes(probe.crops[seed % len(probe.crops)].astype("<f4").tobytes())
     return path
-
-
-def _case(artifact: Artifact, crop: Path) -> Case:
-    return Case(artifact, crop, _level(artifact), _config(artifact))
-
-
-def _level(artifact: Artifact) -> str:
-    target = TARGETS.get(artifact.target or "")
-    return target.level if target else "all"
-
-
-def _config(artifact: Artifact) -> dict[str, str]:
-    target = TARGETS.get(artifact.target or "")
-    return dict(target.config) if target else {}
 
 
 def _write_pictures(artifacts: Sequence[Artifact], probe: Probe, folder: Path) -> None:
@@ -173,7 +269,7 @@ def _write_pictures(artifacts: Sequence[Artifact], probe: Probe, folder: Path) -
         for done, pair in enumerate(pictured, start=1):
             shown = [("degraded", pair.degraded), (SHARP, pair.sharp)]
             for artifact in artifacts:
-                run = open_run(artifact.path, level=_level(artifact), config=_config(artifact))
+                run = open_run(artifact.path, level=level_of(artifact), config=config_of(artifact))
                 label = f"{artifact.model} {artifact.kind}" if several else artifact.kind
                 shown.append((label, probe.restored(run, pair)))
             for index, (label, image) in enumerate(shown):

@@ -1,0 +1,42 @@
+"""What has to be on a device to measure there: the runner and ONNX Runtime's library."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from android_bench.device import DeviceInfo
+from android_bench.runner import find_runner, host_command
+from android_bench.runtimes import find_runtime
+
+
+@dataclass(frozen=True)
+class Programs:
+    """How the runner of a device is called.
+
+    Attributes:
+        command: the program and its first arguments.
+        files: those of its words that are files to be put on the device first.
+    """
+
+    command: Sequence[str]
+    files: Sequence[Path] = ()
+
+
+def programs_for(
+    info: DeviceInfo, models: Sequence[Path], tell: Callable[[str], None] = lambda line: None
+) -> Programs:
+    """Give the runner for a device; it is built where it is not there yet.
+
+    Args:
+        models: that are to be measured; a phone's library has to read them all.
+        tell: called with a line before anything that takes long.
+
+    Raises:
+        DeviceError: there is none for it and none can be built; or no library of ONNX Runtime
+            for it reads the models. What to fetch is named.
+    """
+    if not info.is_phone:
+        return Programs(host_command())
+    library = find_runtime(info.abi, models, tell=tell).path
+    runner = find_runner(info.abi)
+    return Programs([str(runner), "--library", str(library)], [runner, library])

@@ -1,0 +1,218 @@
+"""Sessions on one device or on several side by side, with one line of progress for all."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+
+from android_bench.device import Device, DeviceInfo
+from android_bench.devices import find_device, list_devices
+from android_bench.launch import Case
+from android_bench.order import all_slots
+from android_bench.plan import BenchPlan
+from android_bench.programs import Programs, programs_for
+from android_bench.request import read_request
+from android_bench.rows import RunRow
+from android_bench.session import bench, last_unfinished
+from deploy.commands.progress import bar, note
+from deploy.errors import BenchOutputError, DeviceError, MofaError, UsageError
+from reports.frame import load
+
+# of every launch of a case: the device or the plan says so, and the others are measured
+NOT_A_FAILURE = ("unavailable",)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is measured on one device."""
+
+    device: Device
+    info: DeviceInfo
+    cases: Sequence[Case]
+
+
+def native_programs(job: Job) -> Programs:
+    """Give the native runner for a job's device, and the library that reads all its graphs.
+
+    Raises:
+        DeviceError: see `programs_for`.
+    """
+    models = [case.artifact.path for case in job.cases]
+    return programs_for(job.info, list(dict.fromkeys(models)), note)
+
+
+def measure(
+    jobs: Sequence[Job],
+    plan: BenchPlan,
+    folder: Path,
+    *,
+    force: bool,
+    keep: bool = False,
+    programs: Callable[[Job], Programs] = native_programs,
+) -> tuple[list[Path], dict[str, MofaError]]:
+    """Measure every job: one here, several side by side, where one that fails stops no other.
+
+    Args:
+        programs: gives what has to be on a job's device.
+
+    Returns:
+        The sessions' folders, and the devices that failed, each with the reason.
+
+    Raises:
+        MofaError: the only job failed.
+    """
+    total = sum(len(all_slots(len(job.cases), plan)) for job in jobs)
+    where = jobs[0].info.name if len(jobs) == 1 else f"{len(jobs)} devices"
+    stopped = Event()
+    with bar(f"measuring on {where}", total, "launches") as launched:
+        board = _Board(len(jobs), launched, stopped)
+
+        def one(place: int) -> Path:
+            job = jobs[place]
+            needed = programs(job)
+            results = bench(
+                job.cases,
+                plan,
+                job.device,
+                folder,
+                on_progress=board.counts(place),
+                on_wait=board.notes(place, job.info.name),
+                force=force,
+                keep=keep,
+                runner=needed.command,
+                files=needed.files,
+            )
+            require_measured(results)
+            return results
+
+        if len(jobs) == 1:
+            return [one(0)], {}
+        return _side_by_side(jobs, one, stopped)
+
+
+def resume(build: Path) -> list[Path]:
+    """Go on with the session in a folder that was interrupted last.
+
+    Raises:
+        UsageError: none was.
+        DeviceError: its device is not there.
+    """
+    begun = last_unfinished(build)
+    if begun is None:
+        raise UsageError(f"no interrupted session in {build}", "leave --resume out")
+    cases, plan, device_id = read_request(begun)
+    device = _device_of(device_id)
+    return measure([Job(device, device.info(), cases)], plan, build, force=False)[0]
+
+
+def require_measured(session: Path) -> None:
+    """Check that every case has a good launch; a provider that is not there is told, and no more.
+
+    Raises:
+        BenchOutputError: a case has none.
+    """
+    runs = load(session).runs
+    timed = runs[runs["mode"] == "latency"]
+    absent: list[str] = []
+    for _, launches in timed.groupby("case_id", sort=False):
+        last = launches.iloc[-1]
+        if (launches["status"] == "ok").any():
+            continue
+        what = f"{last['model']}.{last['kind']} with {last['provider']}"
+        why = f"{last['status']}: {last['status_message']}"
+        if last["status"] not in NOT_A_FAILURE:
+            raise _unmeasured(session, what, why)
+        absent.append(f"{what} ({why})")
+    if len(absent) == timed["case_id"].nunique():
+        raise _unmeasured(session, "the graphs", absent[0])
+    for one in absent:
+        note(f"not measured: {one}")
+
+
+def _unmeasured(session: Path, what: str, why: str) -> BenchOutputError:
+    return BenchOutputError(
+        f"every launch of {what} failed ({why})",
+        f"its rows are in {session}; mend that, then measure again with --force",
+    )
+
+
+class _Board:
+    """Counts the launches of all devices, and stops those that go on after an interruption."""
+
+    def __init__(self, n_jobs: int, launched: Callable[[int], None], stopped: Event) -> None:
+        self._done = [0] * n_jobs
+        self._launched, self._stopped = launched, stopped
+
+    def counts(self, place: int) -> Callable[[int, int, RunRow | None], None]:
+        """Give what one session tells of its launches."""
+
+        def on_progress(done: int, total: int, run: RunRow | None) -> None:
+            self._done[place] = done
+            self._launched(sum(self._done))
+            if done == total and run is None:
+                note("measured already, nothing to do (--force measures again)")
+            if self._stopped.is_set():
+                raise KeyboardInterrupt
+
+        return on_progress
+
+    def notes(self, place: int, name: str) -> Callable[[str], None]:
+        """Give what one session tells of its waiting: said once, until it waits for another."""
+        said: list[str] = []
+
+        def on_wait(text: str) -> None:
+            if self._stopped.is_set():
+                raise KeyboardInterrupt
+            if said[-1:] != [text]:
+                note(f"{name}: {text}")
+                said.append(text)
+
+        return on_wait
+
+
+def _side_by_side(
+    jobs: Sequence[Job], one: Callable[[int], Path], stopped: Event
+) -> tuple[list[Path], dict[str, MofaError]]:
+    with ThreadPoolExecutor(len(jobs)) as threads:
+        futures = [threads.submit(one, place) for place in range(len(jobs))]
+        try:
+            wait(futures)
+        except KeyboardInterrupt:
+            note("stopping after the launches in progress")
+            stopped.set()
+            raise
+    return _collected(jobs, futures)
+
+
+def _collected(
+    jobs: Sequence[Job], futures: Sequence["Future[Path]"]
+) -> tuple[list[Path], dict[str, MofaError]]:
+    folders, failed = [], {}
+    for job, future in zip(jobs, futures, strict=True):
+        error = future.exception()
+        if error is None:
+            folders.append(future.result())
+        elif isinstance(error, MofaError):
+            failed[job.info.name] = error
+            note(f"{job.info.name} failed: {error}")
+        else:
+            raise error
+    return folders, failed
+
+
+def _device_of(device_id: str) -> Device:
+    """Give the device of that id, among those that are there.
+
+    Raises:
+        DeviceError: it is none of them.
+    """
+    for listed in list_devices():
+        if listed.measurable:
+            device = find_device(listed.name)
+            if device.info().device_id == device_id:
+                return device
+    raise DeviceError(
+        "the device of the interrupted session is not there",
+        "plug it in, or start anew without --resume",
+    )
