@@ -468,13 +468,13 @@ static void put_shares(const struct Share *shares, size_t n)
     out_first = false;
 }
 
-/* Give a text that the runtime was asked for, or NULL where it refused. Never fails: a record is
- * under way. */
-static const char *text_or_null(Status *status, const char *const *text)
+/* Give a text that the runtime was asked for, an empty one where it refused. Never fails: a record
+ * is under way. */
+static const char *text_or_none(Status *status, const char *const *text)
 {
     if (status == NULL) return *text;
     ReleaseStatus(status);
-    return NULL;
+    return "";
 }
 
 /* The nodes of a subgraph; NULL and 0 where the runtime refuses. */
@@ -497,8 +497,8 @@ static void put_nodes(Object *subgraph, const char *provider, int64_t partition,
     for (size_t i = 0; i < n; i++) {
         put(*any ? ",{" : "{");
         out_first = *any = true;
-        put_field("name", text_or_null(EpAssignedNode_GetName(nodes[i], &text), &text));
-        put_field("op_type", text_or_null(EpAssignedNode_GetOperatorType(nodes[i], &text), &text));
+        put_field("name", text_or_none(EpAssignedNode_GetName(nodes[i], &text), &text));
+        put_field("op_type", text_or_none(EpAssignedNode_GetOperatorType(nodes[i], &text), &text));
         put_field("provider", provider);
         put_number("partition", partition);
         put("}");
@@ -509,8 +509,7 @@ static void put_nodes(Object *subgraph, const char *provider, int64_t partition,
 static const char *provider_of(Object *subgraph)
 {
     const char *text;
-    const char *provider = text_or_null(EpAssignedSubgraph_GetEpName(subgraph, &text), &text);
-    return provider == NULL ? "" : provider;
+    return text_or_none(EpAssignedSubgraph_GetEpName(subgraph, &text), &text);
 }
 
 /* Print the runtime's own answer: every subgraph that it gave to a provider, and its nodes. */

@@ -52,6 +52,9 @@ enum { SEEK_SET = 0, SEEK_END = 2 };
 enum { PROT_READ = 1, PROT_WRITE = 2, MAP_PRIVATE = 2, MAP_ANONYMOUS = 0x20 };
 enum { CLOCK_MONOTONIC = 1, RUSAGE_SELF = 0 };
 enum { RTLD_NOW = 2, RTLD_LOCAL = 0 };
+
+typedef struct pthread_attr pthread_attr_t; /* only ever NULL */
+
 #define MAP_FAILED ((void *)-1)
 #define RTLD_DEFAULT ((void *)0)
 #define PTHREAD_MUTEX_INITIALIZER {{0}}
@@ -75,7 +78,7 @@ void *memset(void *, int, size_t);
 void *mmap(void *, size_t, int protection, int flags, int file, off_t);
 int nanosleep(const struct timespec *, struct timespec *);
 int open(const char *, int flags, ...);
-int pthread_create(pthread_t *, const void *attributes, void *(*)(void *), void *);
+int pthread_create(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
 int pthread_join(pthread_t, void **);
 int pthread_mutex_lock(pthread_mutex_t *);
 int pthread_mutex_unlock(pthread_mutex_t *);
