@@ -1,6 +1,6 @@
 """What a reader has to know of a case before its numbers can be read: one sentence a flag."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from reports.launches import CASE_KEY
 from reports.stats import ENOUGH_LAUNCHES, MIN_LAUNCHES
 from reports.summary import abi_family
 
-Case = Mapping[Any, Any]  # a row of the summary: a Series, or a dict of it
+Case = dict[Hashable, Any]  # a row of the summary
 
 _PROVIDERS = {"cpu": "CPU", "nnapi": "NNAPI", "qnn": "QNN", "xnnpack": "XNNPACK"}
 
@@ -75,12 +75,14 @@ def footnotes(frames: Frames) -> Footnotes:
     runs = frames.runs
     bad = runs.loc[(runs["status"] != "ok") & (runs["mode"] == "latency")]
     failed: dict[tuple[str, str], str] = {}
-    for (session, case, status), count in bad.groupby([*CASE_KEY, "status"]).size().items():
+    ends = bad.groupby([*CASE_KEY, "status"]).size().reset_index(name="count")
+    for session, case, status, count in ends.itertuples(index=False, name=None):
         told = failed.get((session, case))
         failed[session, case] = ", ".join(filter(None, [told, f"{status}: {count}"]))
     suspect = (runs["status"] == "output_mismatch") | ~runs["output_ok"].fillna(True)
-    errors = runs.loc[suspect].groupby(CASE_KEY)["output_max_abs_err"].max()
-    return Footnotes(failed, {(str(s), str(c)): error for (s, c), error in errors.items()})
+    errors = runs.loc[suspect].groupby(CASE_KEY)["output_max_abs_err"].max().reset_index()
+    wrong = {(one, case): error for one, case, error in errors.itertuples(index=False, name=None)}
+    return Footnotes(failed, wrong)
 
 
 def provider_name(provider: Any) -> str:
@@ -90,7 +92,9 @@ def provider_name(provider: Any) -> str:
 
 def fell_back(row: Case) -> str:
     """Say that the provider that was asked for left everything to the CPU."""
-    nodes = "no node" if pd.isna(row["nodes_total"]) else f"none of {row['nodes_total']:.0f} nodes"
+    nodes: str = (
+        "no node" if pd.isna(row["nodes_total"]) else f"none of {row['nodes_total']:.0f} nodes"
+    )
     name = provider_name(row["provider"])
     return f"CPU ({name} fell back): {name} took {nodes}"
 

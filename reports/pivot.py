@@ -6,6 +6,7 @@ newest session where there are several, nothing where the output was wrong. Each
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 
 import pandas as pd
 
@@ -16,12 +17,13 @@ from reports.frame import Frames
 from reports.grid import Cell, Column, Grid, words
 from reports.rounding import DASH
 from reports.summary import kind_place
-from reports.tables import caption, shared_texts
+from reports.tables import caption
 from reports.values import DIMENSIONS, VALUES, Value, cell_of, checked, provider_said
 
 # What rows of one table share unless it tells them apart: the column, and how it is asked for.
 _ALIKE = {
     "device_id": "device",
+    "provider": "provider",
     "threads": "threads",
     "runtime": "runtime",
     "runtime_version": "version",
@@ -147,16 +149,18 @@ def laid_out(
         RowsError: the cases are unlike in what the layout does not tell apart.
     """
     axes = {*layout.rows, *(name for slot in layout.slots for name in slot.where)}
+    _refuse_sizes(cases, axes)
     forced = _unlike(cases, frames, axes, force=force)
     chosen = _Chosen(_preferred(cases), footnotes(frames), baseline_kind, layout)
     rows = list(chosen.rows())
-    rows, shared = _without_shared(rows)
+    columns = tuple(_columns(layout))
+    starts = accumulate((len(slot.values) for slot in layout.slots[:-1]), initial=chosen.labels)
+    rows, shared = _without_shared(rows, list(starts))
     shown = dict.fromkeys(name for slot in layout.slots for name in slot.values)
     remarks = [VALUES[name].remark for name in shown]
     if "speed_up" in shown:
         remarks += [f"Speed-up is against {baseline_kind}, block by block; above 1 is faster."]
-    every = (*forced, *(f"All of them: {text}." for text in shared), *filter(None, remarks))
-    columns = tuple(_columns(cases, layout))
+    every = (*forced, *(f"All: {text}." for text in shared), *filter(None, remarks))
     return Grid(caption(cases, frames), columns, tuple(rows), (*every, *layout.remarks))
 
 
@@ -176,6 +180,20 @@ def _unlike(cases: pd.DataFrame, frames: Frames, axes: set[str], *, force: bool)
             )
         said.append(f"Unlike rows by --force: {name} is {one} and {other}.")
     return tuple(said)
+
+
+def _refuse_sizes(cases: pd.DataFrame, axes: set[str]) -> None:
+    """Refuse one network at two input shapes, which are two tasks."""
+    if "shape" in axes:
+        return
+    shapes = cases.groupby("model")["input_shape"].unique().map(lambda one: one.dropna())
+    for model, several in shapes.items():
+        if len(several) > 1:
+            raise RowsError(
+                f"cannot put rows of {model} into one table whose input_shape differs: "
+                f"{several[0]} and {several[1]}",
+                "add shape to --rows or --columns, or choose one by --where",
+            )
 
 
 def _preferred(cases: pd.DataFrame) -> pd.DataFrame:
@@ -200,6 +218,7 @@ class _Chosen:
         self.told, self.baseline_kind, self.layout = told, baseline_kind, layout
         self.keys = [f"{_AT}{name}" for name in layout.rows]
         self.names = _row_names(cases, layout, self.keys)
+        self.labels = len(layout.rows) + len(layout.ticks[0])
         records: list[Case] = cases.to_dict("records")
         self.groups = [_by_row(_of_slot(records, slot), self.keys) for slot in layout.slots]
 
@@ -238,9 +257,9 @@ def _choice(several: list[Case]) -> list[str]:
     """Say which of several cases is shown."""
     case = several[-1]
     said = []
-    kinds = list(dict.fromkeys(str(one["kind"]) for one in several))
+    kinds = sorted({str(one["kind"]) for one in several}, key=lambda one: (kind_place(one), one))
     if len(kinds) > 1:
-        said.append(f"{case['kind']}, of {', '.join(kinds)}; with kind as an axis all are shown")
+        said.append(f"shown is {case['kind']} of {', '.join(kinds)}; kind as an axis shows all")
     sessions = {one["session_id"] for one in several if one["kind"] == case["kind"]}
     if len(sessions) > 1:
         said.append(f"the newest of {len(sessions)} sessions")
@@ -287,7 +306,7 @@ def _sorted(combinations: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
     return combinations.sort_values(list(combinations.columns), key=place)
 
 
-def _columns(cases: pd.DataFrame, layout: Layout) -> Iterator[Column]:
+def _columns(layout: Layout) -> Iterator[Column]:
     for name in layout.rows:
         yield Column((name,), name, words=True)
     for header in layout.ticks[0]:
@@ -304,13 +323,17 @@ def _columns(cases: pd.DataFrame, layout: Layout) -> Iterator[Column]:
 
 
 def _without_shared(
-    rows: list[tuple[Cell, ...]],
+    rows: list[tuple[Cell, ...]], starts: Sequence[int]
 ) -> tuple[list[tuple[Cell, ...]], list[str]]:
-    """Take out what every row says, to be said once."""
-    texts = [[note for cell in row for note in cell.notes] for row in rows]
-    shared = shared_texts(texts)
-    if not shared:
+    """Take out what every row says of all its cases, or of one value, to be said once.
+
+    Args:
+        starts: the first column of each slot, whose cells carry what is said of a case.
+    """
+    if len(rows) < 2:
         return rows, []
+    said = dict.fromkeys(note for cell in rows[0] for note in cell.notes)
+    shared = [note for note in said if _is_everywhere(note, rows, starts)]
     kept = [
         tuple(
             replace(cell, notes=tuple(note for note in cell.notes if note not in shared))
@@ -319,3 +342,11 @@ def _without_shared(
         for row in rows
     ]
     return kept, shared
+
+
+def _is_everywhere(note: str, rows: list[tuple[Cell, ...]], starts: Sequence[int]) -> bool:
+    columns = {place for row in rows for place, cell in enumerate(row) if note in cell.notes}
+    of_cases = columns & set(starts)
+    return (not of_cases or of_cases == set(starts)) and all(
+        note in row[place].notes for row in rows for place in columns
+    )

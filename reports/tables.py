@@ -73,7 +73,7 @@ def comparison_table(
         baseline_kind: the kind that the speed-ups are against.
     """
     told = footnotes(frames)
-    texts_of = [told.of(row, baseline_kind) for _, row in summary.iterrows()]
+    texts_of = [told.of(row, baseline_kind) for row in summary.to_dict("records")]
     shared = shared_texts(texts_of)
     marked = [[text for text in texts if text not in shared] for texts in texts_of]
     numbers = {text: n for n, text in enumerate(_unique(marked), start=1)}

@@ -49,10 +49,10 @@ VALUES: dict[str, Value] = {
         remark=f"Latency is {_LAUNCHES} of each launch's median {_INTERVAL}.",
     ),
     "p90": Value(
-        "p90 ms", "p90_ms", ("p90_ms",), missing="too few samples for p90: it takes 10",
+        "p90 ms", "p90_ms", ("p90_ms",), missing="it takes 10 samples",
     ),
     "p99": Value(
-        "p99 ms", "p99_ms", ("p99_ms",), missing="too few samples for p99: it takes 100",
+        "p99 ms", "p99_ms", ("p99_ms",), missing="it takes 100 samples",
     ),
     "first": Value("first inference ms", "first_inference_ms", INTERVALS["first_inference_ms"]),
     "load": Value("session creation ms", "session_create_ms", INTERVALS["session_create_ms"]),
@@ -120,7 +120,7 @@ def checked(names: Sequence[str], known: Mapping[str, object], what: str) -> lis
     """Give names that are all known, each once. Raises UsageError with the list of them."""
     unknown = [name for name in names if name not in known]
     if unknown:
-        raise UsageError(f"unknown {what} {unknown[0]!r}", f"use of {', '.join(known)}")
+        raise UsageError(f"unknown {what} {unknown[0]!r}", f"use one of {', '.join(known)}")
     return list(dict.fromkeys(names))
 
 
@@ -129,7 +129,7 @@ def cell_of(case: Case, value: Value, baseline_kind: str) -> Cell:
     if value.key == "speed_up" and case["kind"] == baseline_kind:
         return Cell(DASH) if pd.isna(case["latency_median_ms"]) else Cell("1×", 1.0)
     if pd.isna(case[value.columns[0]]):
-        return Cell(DASH, notes=(value.missing,) if value.missing else ())
+        return Cell(DASH, notes=(f"no {value.header}: {value.missing}",) if value.missing else ())
     numbers = [float(case[name]) / value.per for name in value.columns]
     if value.places is not None:
         return Cell(fixed(numbers[0], value.places), numbers[0])

@@ -13,17 +13,40 @@ from android_bench.session import list_sessions
 from deploy.commands.bench import PICTURES, SESSIONS, SHARP
 from deploy.commands.progress import clock
 from deploy.commands.show import console, print_json
+from deploy.commands.tables import TableRequest, check_format, table_of
 from deploy.errors import RowsError
 from reports.compare import add_speed_ups, speed_ups, summarize
 from reports.frame import Frames, load
+from reports.grid import Grid
 from reports.html import Picture
 from reports.report import ReportFiles, build_report
 from reports.tables import comparison_table, render_rich
 
 
-def report_sessions(sessions: Sequence[Path], build: Path) -> ReportFiles:
-    """Write the report of the given sessions, or of the one in `build`, into `build/report`."""
-    folders = list(sessions) or [_only_session(build)]
+def report_table(
+    sessions: Sequence[Path], imports: Sequence[str], build: Path, request: TableRequest
+) -> Grid:
+    """Compute the table that is asked for, of the given rows or of the session in `build`."""
+    check_format(request.form)
+    frames = load(*_paths(sessions, imports, build))
+    return table_of(frames, request, _baseline(frames))
+
+
+def _paths(sessions: Sequence[Path], imports: Sequence[str], build: Path) -> list[Path]:
+    """Give what to read: what was named, or the one session in `build`."""
+    named = [*sessions, *map(Path, imports)]
+    return named or [_only_session(build)]
+
+
+def report_sessions(
+    sessions: Sequence[Path], build: Path, imports: Sequence[str] = ()
+) -> ReportFiles:
+    """Write the report of the given rows, or of the session in `build`, into `build/report`.
+
+    Args:
+        imports: results of other tools, each FORMAT:FILE.
+    """
+    folders = _paths(sessions, imports, build)
     pictures = [picture for folder in folders for picture in _pictures(folder / PICTURES)]
     with clock("writing the report"):
         baseline = _baseline(load(*folders))
