@@ -1,24 +1,30 @@
-"""One HTML page that needs no network: headline, table, plots, pictures, provenance."""
+"""One HTML page that needs no network: headline, tables, plots, pictures, provenance."""
 
 import base64
+import hashlib
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
-from pandas.api.typing import NAType
 
 from deploy.errors import DataError
-from reports.compare import CASE_KEY, case_labels
+from reports.execution import failed_launches, failure_logs, provider_coverage, top_operators
 from reports.frame import Frames
-from reports.plots import draw_all
-from reports.tables import COLUMNS, DASH, ComparisonTable, counted, fixed, rounded
+from reports.headline import card_groups, with_unit
+from reports.page_table import Cell, PageTable
+from reports.plots import Plot, draw_all
+from reports.plots.style import DARK, LIGHT
+from reports.provenance import describe
+from reports.tables import COLUMNS, ComparisonTable
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_TOPICS = {"latency": "Latency", "cost": "Memory, quality and size"}
 
 
 @dataclass(frozen=True)
@@ -36,21 +42,6 @@ class Picture:
     label: str
     png: bytes
     psnr_db: float | None = None
-
-
-@dataclass(frozen=True)
-class Card:
-    """One headline figure.
-
-    Attributes:
-        title: what it is.
-        figure: the value with its unit.
-        details: what it is to be held against, a line each.
-    """
-
-    title: str
-    figure: str
-    details: tuple[str, ...]
 
 
 def render_html(
@@ -72,29 +63,65 @@ def render_html(
     Raises:
         DataError: a picture is not a PNG.
     """
-    environment = Environment(
+    parts: dict[str, Any] = {
+        "comparison": _comparison(summary, table, baseline_kind),
+        "plots": _by_topic(draw_all(frames, summary)),
+        "coverage": provider_coverage(frames, summary),
+        "operators": top_operators(frames, summary),
+        "failures": failed_launches(frames, summary),
+        "images": _images(pictures),
+    }
+    script = (_TEMPLATES / "sort.js").read_text(encoding="utf-8")
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            parts,
+            models=", ".join(summary["model"].unique()),
+            caption=table.caption,
+            notes=table.notes,
+            groups=card_groups(summary, baseline_kind),
+            topics=_TOPICS,
+            sections=_sections(parts),
+            logs=failure_logs(frames),
+            facts=describe(frames, summary),
+            light=LIGHT,
+            dark=DARK,
+            script=Markup(script),
+            script_hash=Markup(_csp_hash(script)),
+        )
+    )
+
+
+def _sections(parts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Give the id and the title of each section that the page has."""
+    there = {
+        "comparison": "Comparison",
+        **{topic: title for topic, title in _TOPICS.items() if parts["plots"][topic]},
+        "execution": "Who computed it" if parts["coverage"] or parts["operators"] else "",
+        "failures": "Failed launches" if parts["failures"] else "",
+        "pictures": "Before and after" if parts["images"] else "",
+        "provenance": "Provenance",
+    }
+    return [(name, title) for name, title in there.items() if title]
+
+
+def _environment() -> Environment:
+    return Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("report.html.j2").render(
-        models=", ".join(summary["model"].unique()),
-        table=table,
-        columns=list(COLUMNS),
-        rows=_table_rows(summary, table, baseline_kind),
-        cards=_cards(summary, baseline_kind),
-        plots=[(plot.title, plot.note, Markup(plot.svg)) for plot in draw_all(frames, summary)],
-        images=_images(pictures),
-        conditions=_conditions(frames),
-        cases=_cases(summary, frames),
-    )
 
 
-def _table_rows(
-    summary: pd.DataFrame, table: ComparisonTable, baseline_kind: str
-) -> list[list[tuple[str, str]]]:
+def _csp_hash(script: str) -> str:
+    """Give the source expression that allows this script and no other."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+
+
+def _comparison(summary: pd.DataFrame, table: ComparisonTable, baseline_kind: str) -> PageTable:
     """Give each cell as its text and the value to sort by; a missing value sorts last."""
     is_baseline = summary["kind"] == baseline_kind
     sortable = summary.assign(speed_up=summary["speed_up"].mask(is_baseline, 1.0))
@@ -102,67 +129,17 @@ def _table_rows(
     for place, (_, case) in enumerate(sortable.iterrows()):
         values = [place if column is None else case[column] for column in COLUMNS.values()]
         keys = ["" if math.isnan(value) else repr(float(value)) for value in values]
-        rows.append(list(zip(table.cells.iloc[place], keys, strict=True)))
-    return rows
+        cells = [Cell(*both) for both in zip(table.cells.iloc[place], keys, strict=True)]
+        rows.append((replace(cells[0], series=place % len(LIGHT)), *cells[1:]))
+    return PageTable("Comparison of the graphs", tuple(COLUMNS), tuple(rows))
 
 
-def _cards(summary: pd.DataFrame, baseline_kind: str) -> list[Card]:
-    """Give the headline: the fastest graph that is made for this machine, next to the baseline."""
-    at_home = ~summary["flags"].str.contains("foreign_target")
-    measured = summary[at_home & summary["latency_median_ms"].notna()]
-    if measured.empty or summary[["session_id", "model"]].drop_duplicates().shape[0] > 1:
-        return []  # several models or sessions have no one headline
-    best = measured.sort_values("latency_median_ms").iloc[0]
-    of_kind = summary[summary["kind"] == baseline_kind]
-    baseline = of_kind.iloc[0] if len(of_kind) and best["kind"] != baseline_kind else None
-    return [
-        _latency_card(best),
-        _speed_card(best, baseline_kind),
-        _quality_card(best, baseline),
-        _size_card("Peak memory", "peak_rss_mib", 0, best, baseline),
-        _size_card("File", "model_mib", 2, best, baseline),
-    ]
-
-
-def _latency_card(best: pd.Series) -> Card:
-    latency_ms = (best[f"latency_{end}_ms"] for end in ("median", "ci_low", "ci_high"))
-    figure, interval = rounded(*latency_ms)
-    return Card("Fastest graph here", f"{figure} ms", (best["kind"], interval))
-
-
-def _speed_card(best: pd.Series, baseline_kind: str) -> Card:
-    if best["kind"] == baseline_kind:
-        return Card("Speed-up", "1×", ("no other graph made for this machine is faster",))
-    if math.isnan(best["speed_up"]):
-        return Card("Speed-up", DASH, (f"no {baseline_kind} graph to compare with",))
-    figure, interval = rounded(
-        best["speed_up"], best["speed_up_ci_low"], best["speed_up_ci_high"], "×"
-    )
-    over = f"{interval} over {counted(best['speed_up_pairs'], 'pair')}".lstrip()
-    return Card("Speed-up", figure, (f"against {baseline_kind}", over))
-
-
-def _quality_card(best: pd.Series, baseline: pd.Series | None) -> Card:
-    title = "PSNR, held-out images"
-    if math.isnan(best["psnr_db"]):
-        return Card(title, DASH, ("not measured",))
-    details = [f"input: {_with_unit(best['degraded_psnr_db'], 2, 'dB')}"]
-    if baseline is not None:
-        details += [f"{baseline['kind']}: {_with_unit(baseline['psnr_db'], 2, 'dB')}"]
-    return Card(title, _with_unit(best["psnr_db"], 2, "dB"), tuple(details))
-
-
-def _size_card(
-    title: str, column: str, places: int, best: pd.Series, baseline: pd.Series | None
-) -> Card:
-    details: tuple[str, ...] = ()
-    if baseline is not None:
-        details = (f"{baseline['kind']}: {_with_unit(baseline[column], places, 'MiB')}",)
-    return Card(title, _with_unit(best[column], places, "MiB"), details)
-
-
-def _with_unit(value: float, places: int, unit: str) -> str:
-    return DASH if math.isnan(value) else f"{fixed(value, places)} {unit}"
+def _by_topic(plots: list[Plot]) -> dict[str, list[tuple[str, str, Markup]]]:
+    """Give the plots of each topic that has some, in the order of the page."""
+    return {
+        topic: [(one.title, one.note, Markup(one.svg)) for one in plots if one.topic == topic]
+        for topic in _TOPICS
+    }
 
 
 def _images(pictures: Sequence[Picture]) -> dict[str, list[tuple[str, str, str]]]:
@@ -174,65 +151,7 @@ def _images(pictures: Sequence[Picture]) -> dict[str, list[tuple[str, str, str]]
                 f"picture {picture.label!r} of {picture.image_name!r} is not a PNG",
                 "encode it as PNG",
             )
-        said = "" if picture.psnr_db is None else _with_unit(picture.psnr_db, 2, "dB")
+        said = "" if picture.psnr_db is None else with_unit(picture.psnr_db, 2, "dB")
         uri = f"data:image/png;base64,{base64.b64encode(picture.png).decode()}"
         images.setdefault(picture.image_name, []).append((picture.label, said, uri))
     return images
-
-
-def _conditions(frames: Frames) -> dict[str, str]:
-    """Give what the launches had in common; where they did not, every value."""
-    runs, devices = frames.runs, frames.devices
-    memory_gib = (devices["mem_total_bytes"] / 2**30).round(1)
-    phone = devices["is_phone"].map({True: "a phone", False: "not a phone"})
-    runtime = runs["runtime"].str.cat(runs["runtime_version"], sep=" ")
-    return {
-        "Device": _values(devices["name"].str.cat(phone, sep=", ")),
-        "Processor": _values(devices["cpu"]),
-        "Cores": _values(devices["cpu_cores"]),
-        "Memory": f"{_values(memory_gib)} GiB",
-        "System": _values(devices["os"].str.cat(devices["abi"], sep=", ")),
-        "Runtime": _values(runtime),
-        "Provider": _values(runs["provider"]),
-        "Threads": _values(runs["intra_op_threads"]),
-        "Plan": f"{counted(runs['block'].nunique(), 'block')}, each launches every graph once",
-        "Seed": _values(runs["seed"]),
-        "mofa-deploy": _values(runs["tool_version"]),
-        "Session": _values(runs["session_id"]),
-        "Started (UTC)": str(runs["started_at_utc"].min()),
-        "Row schema": _values(runs["schema_version"]),
-    }
-
-
-def _values(column: pd.Series) -> str:
-    return ", ".join(column.dropna().astype("string").unique()) or DASH
-
-
-def _cases(summary: pd.DataFrame, frames: Frames) -> list[tuple[str, dict[str, str]]]:
-    """Give each case's label and where it came from."""
-    sizes = frames.runs.groupby(CASE_KEY)["model_bytes"].first()
-    cases = []
-    for label, (_, case) in zip(case_labels(summary), summary.iterrows(), strict=True):
-        total = case["n_launches"] + case["n_failed"]
-        size = sizes[case["session_id"], case["case_id"]]
-        described = {
-            "Model": case["model"],
-            "Made for": _text(case["target"], "any hardware"),
-            "File": f"{size:,} bytes".replace(",", "\u202f"),
-            "Graph optimization": _text(case["graph_opt_level"]),
-            "Session settings": _text(case["session_config"]),
-            "Fusion": _text(case["fusion"], "not audited"),
-            "Launches": f"{case['n_launches']} of {total} ok",
-            "Steady inferences": str(case["n_samples"]),
-            "Session creation": _with_unit(case["session_create_ms"], 1, "ms"),
-            "First inference": _with_unit(case["first_inference_ms"], 1, "ms"),
-            "PSNR to fp32": _with_unit(case["psnr_vs_fp32_db"], 2, "dB"),
-            "sha256": case["model_sha256"],
-            "Calibration sha256": _text(case["calibration_sha256"], "not calibrated"),
-        }
-        cases.append((label, described))
-    return cases
-
-
-def _text(value: str | NAType, missing: str = DASH) -> str:
-    return missing if isinstance(value, NAType) else value

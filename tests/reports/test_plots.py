@@ -1,74 +1,200 @@
 import re
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from conftest import make_rows, write_rows
+from phone_rows import phone_rows
 
-from reports.compare import summarize
 from reports.frame import load
-from reports.plots import PALETTE, draw_all
+from reports.plots import draw_all
+from reports.plots.cases import MAX_CASES, drawn_cases, thinned
+from reports.plots.distribution import sample_ecdf
+from reports.plots.launches import launch_strip
+from reports.plots.quality import accuracy_against_latency, pareto_front
+from reports.plots.style import DARK, LIGHT
+from reports.plots.timeline import latency_over_time
+from reports.summary import summarize
+
+LINE = ("plain", "fp32", "int8-x86", "int8-opt-x86")
+SVG = "{http://www.w3.org/2000/svg}"
 
 
 @pytest.fixture
-def draw(write_session):
-    def drawn(*args, **options):
+def frames_of(write_session):
+    """Load a session of these cases with its summary."""
+
+    def loaded(*args, **options):
         frames = load(write_session(*args, **options))
-        return draw_all(frames, summarize(frames))
+        return frames, summarize(frames)
+
+    return loaded
+
+
+@pytest.fixture(scope="module")
+def line_plots(tmp_path_factory):
+    rows = make_rows({kind: {"latency_ms": 9.0 - place} for place, kind in enumerate(LINE)})
+    frames = load(write_rows(tmp_path_factory.mktemp("line"), rows))
+    return draw_all(frames, summarize(frames))
+
+
+@pytest.fixture(scope="module")
+def phone_plots(tmp_path_factory):
+    frames = load(write_rows(tmp_path_factory.mktemp("phone"), phone_rows()))
+    return {plot.title: plot for plot in draw_all(frames, summarize(frames))}
+
+
+@pytest.fixture
+def over_time(tmp_path):
+    """Draw latency over time from a phone's rows."""
+
+    def drawn(rows, name="one"):
+        frames = load(write_rows(tmp_path / name, rows))
+        (plot,) = latency_over_time(frames, summarize(frames))
+        return plot
 
     return drawn
 
 
-def test_every_plot_is_one_svg_element_that_names_each_graph(draw, line):
-    plots = draw(line)
-    assert len(plots) == 5
-    for plot in plots:
-        root = ElementTree.fromstring(plot.svg)
-        assert root.tag == "{http://www.w3.org/2000/svg}svg"
-        texts = {text.text for text in root.iter("{http://www.w3.org/2000/svg}text")}
-        assert set(line) <= texts
+def texts_of(plot):
+    return [text.text for text in ElementTree.fromstring(plot.svg).iter(f"{SVG}text")]
 
 
-def test_the_same_rows_give_the_same_bytes(write_session, line):
-    frames = load(write_session(line))
-    summary = summarize(frames)
+def test_every_plot_is_one_svg_element_that_names_each_graph(line_plots):
+    assert len(line_plots) == 6
+    for plot in line_plots:
+        assert ElementTree.fromstring(plot.svg).tag == f"{SVG}svg"
+        assert set(LINE) <= set(texts_of(plot)), plot.title
+
+
+def test_a_plot_says_in_words_what_it_shows(line_plots):
+    for plot in line_plots:
+        said = ElementTree.fromstring(plot.svg).get("aria-label")
+        assert all(name in said for name in LINE if name != "plain")
+        assert re.search(r"\d (ms|MiB|dB)", said)
+
+
+def test_the_same_rows_give_the_same_bytes(frames_of):
+    frames, summary = frames_of({"plain": {"latency_ms": 4.0}, "fp32": {"latency_ms": 3.0}})
     assert draw_all(frames, summary) == draw_all(frames, summary)
 
 
-def test_a_plot_leaves_the_page_around_it_alone(draw, line):
-    for plot in draw(line):
+def test_a_plot_leaves_the_page_around_it_alone(line_plots):
+    for plot in line_plots:
         assert "<style" not in plot.svg
         assert "<?xml" not in plot.svg
         assert not re.search(r'href="(?!#)', plot.svg)
 
 
-def test_text_takes_the_colour_of_the_page(draw, line):
-    for plot in draw(line):
-        texts = re.findall(r"<text [^>]*>", plot.svg)
-        assert texts
-        assert all("fill: currentColor" in text for text in texts)
+def test_every_colour_is_the_pages_own(phone_plots):
+    for plot in phone_plots.values():
+        colours = re.findall(r"(?:fill|stroke): ([^;\"]+)", plot.svg)
+        assert colours
+        assert {colour for colour in colours if not colour.startswith("var(--")} <= {"none"}
 
 
-def test_a_name_with_a_tag_or_a_formula_stays_text(draw):
+def test_a_name_with_a_tag_or_a_formula_stays_text(frames_of):
     name = '<b>&$\\frac{x}$"'
-    for plot in draw({name: {"latency_ms": 4.0}}):
-        texts = [text.text for text in ElementTree.fromstring(plot.svg).iter() if text.text]
-        assert name in texts
+    for plot in draw_all(*frames_of({name: {"latency_ms": 4.0}})):
+        assert any(name in text for text in texts_of(plot)), plot.title
 
 
-def test_nothing_measured_leaves_the_file_sizes(draw):
+def test_nothing_measured_leaves_the_file_sizes(frames_of):
     failed = {("plain", block): "crash" for block in range(8)}
-    plots = draw({"plain": {"latency_ms": 4.0}}, failed=failed)
+    plots = draw_all(*frames_of({"plain": {"latency_ms": 4.0}}, failed=failed))
     assert [plot.title for plot in plots] == ["File size"]
 
 
-def test_without_quality_there_is_no_accuracy_plot(draw):
-    plots = draw({"plain": {"latency_ms": 4.0, "psnr_db": None}})
-    assert "Accuracy against latency" not in [plot.title for plot in plots]
+def test_without_quality_there_is_no_accuracy_plot(frames_of):
+    frames, summary = frames_of({"plain": {"latency_ms": 4.0, "psnr_db": None}})
+    assert accuracy_against_latency(frames, summary) is None
 
 
-def test_more_graphs_than_colours_can_be_drawn(draw):
-    cases = {f"graph-{place}": {"latency_ms": 4.0} for place in range(len(PALETTE) + 2)}
-    assert len(draw(cases, launches=2)) == 5
+def test_more_graphs_than_colours_can_be_drawn(frames_of):
+    cases = {f"graph-{place}": {"latency_ms": 4.0} for place in range(len(LIGHT) + 2)}
+    assert set(cases) <= set(texts_of(launch_strip(*frames_of(cases, launches=2))))
+
+
+def test_more_graphs_than_fit_are_counted_in_the_note(frames_of):
+    cases = {f"graph-{place:02d}": {"latency_ms": 4.0} for place in range(MAX_CASES + 3)}
+    frames, summary = frames_of(cases, launches=1)
+    for draw in (launch_strip, sample_ecdf, accuracy_against_latency):
+        assert f"The first {MAX_CASES} of {MAX_CASES + 3} graphs." in draw(frames, summary).note
+
+
+def test_temperature_and_frequency_stand_under_the_latency(phone_plots):
+    plot = phone_plots["Over time"]
+    assert {"°C", "GHz", "skin", "battery", "cpu7", "throttled"} <= set(texts_of(plot))
+    assert "The system's own worst word on heat: moderate." in plot.note
+
+
+def test_cores_that_share_a_clock_are_one_line(phone_plots):
+    plot = phone_plots["Over time"]
+    assert "cpu0" in texts_of(plot)
+    assert "cpu1" not in texts_of(plot)
+
+
+def test_without_sensors_the_note_says_so(over_time):
+    plot = over_time(phone_rows(launches=3, samples=8) | {"telemetry": []})
+    assert "No temperature and no frequency was recorded" in plot.note
+    assert "°C" not in texts_of(plot)
+
+
+def test_a_launch_stands_where_the_host_started_it(over_time):
+    """A device that was started again counts its clock from zero."""
+    rows = phone_rows(launches=4, samples=8)
+    before = over_time(rows, "before")
+    again = {run.run_id for run in rows["runs"] if run.block >= 2}
+    for name, clock in (("samples", "t_start_ns"), ("telemetry", "t_ns")):
+        rows[name] = [
+            replace(row, **{clock: getattr(row, clock) - 80_000_000_000_000})
+            if row.run_id in again
+            else row
+            for row in rows[name]
+        ]
+    assert over_time(rows, "after") == before
+
+
+def test_many_samples_are_drawn_as_medians_over_time(over_time):
+    plot = over_time(phone_rows(launches=8, samples=200))
+    assert plot.note.startswith("The median of steady inferences over time")
+    assert len(plot.svg) < 100_000
+
+
+def test_the_memory_of_a_launch_has_its_phases_and_peaks(phone_plots):
+    timeline = phone_plots["Memory over one launch"]
+    texts = " ".join(texts_of(timeline))
+    assert "plain: peak 390 MiB" in texts
+    for phase in ("baseline", "loaded", "first", "steady"):
+        assert phase in texts
+
+
+def test_without_a_sampler_there_is_no_memory_timeline(line_plots):
+    assert "Memory over one launch" not in {plot.title for plot in line_plots}
+
+
+def test_the_front_is_what_no_other_graph_beats(frames_of):
+    _, summary = frames_of(
+        {
+            "plain": {"latency_ms": 40.0, "psnr_db": 31.0},
+            "fp32": {"latency_ms": 30.0, "psnr_db": 31.0},
+            "int8-x86": {"latency_ms": 50.0, "psnr_db": 30.0},
+            "int8-opt-x86": {"latency_ms": 10.0, "psnr_db": 30.0},
+            "int8-arm-cpu": {"latency_ms": 1.0, "psnr_db": 40.0, "target": "arm-cpu"},
+        },
+        spread=0.0,
+    )
+    front = pareto_front(drawn_cases(summary))
+    assert [case.label for case in front] == ["int8-opt-x86", "fp32"]
+
+
+def test_thinning_keeps_the_order_and_the_extremes():
+    values = np.r_[np.arange(1000.0), -5.0, np.arange(1000.0), 5000.0, np.arange(10.0)]
+    kept = thinned(values, 50)
+    assert kept.size <= 52
+    assert {-5.0, 5000.0} <= set(kept)
+    assert list(kept[:2]) == [0.0, 41.0]
 
 
 def luminance(colour: str) -> float:
@@ -78,8 +204,10 @@ def luminance(colour: str) -> float:
     return float(linear @ [0.2126, 0.7152, 0.0722])
 
 
-@pytest.mark.parametrize("page", ["#ffffff", "#14171b"])
-@pytest.mark.parametrize("colour", PALETTE)
-def test_each_colour_stands_out_on_both_pages(colour, page):
+@pytest.mark.parametrize(
+    ("colour", "page"),
+    [(colour, "#ffffff") for colour in LIGHT] + [(colour, "#14171b") for colour in DARK],
+)
+def test_text_in_each_colour_can_be_read_on_its_page(colour, page):
     dark, light = sorted([luminance(colour), luminance(page)])
-    assert (light + 0.05) / (dark + 0.05) >= 3
+    assert (light + 0.05) / (dark + 0.05) >= 4.5

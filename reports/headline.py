@@ -1,0 +1,171 @@
+"""What the page says first: the fastest graph, what it costs, and what to be careful about."""
+
+import math
+from dataclasses import dataclass
+
+import pandas as pd
+
+from reports.summary import case_labels
+from reports.tables import DASH, counted, fixed, rounded
+
+_MOST_GROUPS = 4  # of one model in one session; more have no headline but the warnings
+_MOST_NAMED = 3  # graphs of one warning
+
+# flag -> what it means, in the words of a warning
+_WARNINGS = {
+    "wrong_output": "wrong output, not timed",
+    "redone_launches": "launches taken again",
+    "imported": "from another tool",
+    "provider_fallback": "the provider took no node",
+    "partial_coverage": "the provider took only some nodes",
+    "throttled": "slowed down by heat",
+    "failed_launches": "launches failed",
+    "few_launches": "too few launches",
+    "foreign_target": "made for other hardware",
+    "output_changes": "output changes between launches",
+    "peak_not_reset": "peak includes the start of the process",
+    "slower": "slower than the baseline",
+    "undecided": "not shown to differ from the baseline",
+}
+
+
+@dataclass(frozen=True)
+class Card:
+    """One headline figure.
+
+    Attributes:
+        title: what it is.
+        figure: the value with its unit.
+        details: what it is to be held against, a line each.
+        link: where on the page it is explained; empty for nowhere.
+        weight: "" or one of leading, warnings.
+    """
+
+    title: str
+    figure: str
+    details: tuple[str, ...]
+    link: str = ""
+    weight: str = ""
+
+
+@dataclass(frozen=True)
+class CardGroup:
+    """The cards of one model in one session.
+
+    Attributes:
+        title: which, where there are several; empty otherwise.
+        cards: in the order to show them.
+    """
+
+    title: str
+    cards: tuple[Card, ...]
+
+
+def card_groups(summary: pd.DataFrame, baseline_kind: str) -> list[CardGroup]:
+    """Give the headline of each model and session, and the warnings on all of them."""
+    groups = list(summary.groupby(["model", "session_id"], sort=False))
+    warnings = _warnings_card(summary)
+    if len(groups) > _MOST_GROUPS:
+        return [CardGroup("", (warnings,))]
+    if len(groups) == 1:
+        return [CardGroup("", (*_cards(summary, baseline_kind), warnings))]
+    one_session = summary["session_id"].nunique() == 1
+    titled = [
+        CardGroup(str(model) if one_session else f"{model}, session {session}", cards)
+        for (model, session), rows in groups
+        if (cards := _cards(rows, baseline_kind))
+    ]
+    return [*titled, CardGroup("All together", (warnings,))]
+
+
+def _cards(summary: pd.DataFrame, baseline_kind: str) -> tuple[Card, ...]:
+    """Give the fastest graph that is made for this machine, next to the baseline."""
+    at_home = ~summary["flags"].str.contains("foreign_target")
+    measured = summary[at_home & summary["latency_median_ms"].notna()]
+    if measured.empty:
+        return ()
+    best = measured.sort_values("latency_median_ms").iloc[0]
+    of_kind = summary[summary["kind"] == baseline_kind]
+    baseline = of_kind.iloc[0] if len(of_kind) else None
+    return (
+        _latency_card(best),
+        _speed_card(best, baseline_kind),
+        _smallest_card(summary, baseline),
+        _memory_card(best, baseline),
+        _quality_card(best, baseline),
+    )
+
+
+def _latency_card(best: pd.Series) -> Card:
+    latency_ms = (best[f"latency_{end}_ms"] for end in ("median", "ci_low", "ci_high"))
+    figure, interval = rounded(*latency_ms)
+    details = (best["kind"], f"95\u00a0% {unbroken(interval)}" if interval else "no interval")
+    return Card("Fastest graph here", f"{figure} ms", details, weight="leading")
+
+
+def _speed_card(best: pd.Series, baseline_kind: str) -> Card:
+    if best["kind"] == baseline_kind:
+        return Card("Speed-up", "1×", ("no other graph made for this machine is faster",))
+    if math.isnan(best["speed_up"]):
+        return Card("Speed-up", DASH, (f"no {baseline_kind} graph to compare with",))
+    figure, interval = rounded(
+        best["speed_up"], best["speed_up_ci_low"], best["speed_up_ci_high"], "×"
+    )
+    over = f"{unbroken(interval)} over {counted(best['speed_up_pairs'], 'pair')}".lstrip()
+    return Card("Speed-up", figure, (f"against {baseline_kind}", over))
+
+
+def _smallest_card(summary: pd.DataFrame, baseline: pd.Series | None) -> Card:
+    smallest = summary.sort_values("model_mib", kind="stable").iloc[0]
+    details = [smallest["kind"]]
+    if baseline is not None and baseline["kind"] != smallest["kind"]:
+        details += [f"{baseline['kind']}: {with_unit(baseline['model_mib'], 2, 'MiB')}"]
+    return Card("Smallest file", with_unit(smallest["model_mib"], 2, "MiB"), tuple(details))
+
+
+def _memory_card(best: pd.Series, baseline: pd.Series | None) -> Card:
+    details = [f"of {best['kind']}"]
+    if baseline is not None and baseline["kind"] != best["kind"]:
+        details += [f"{baseline['kind']}: {with_unit(baseline['peak_rss_mib'], 0, 'MiB')}"]
+    return Card("Peak memory", with_unit(best["peak_rss_mib"], 0, "MiB"), tuple(details))
+
+
+def _quality_card(best: pd.Series, baseline: pd.Series | None) -> Card:
+    title = "PSNR, held-out images"
+    if math.isnan(best["psnr_db"]):
+        return Card(title, DASH, ("not measured",))
+    before = f"input: {with_unit(best['degraded_psnr_db'], 2, 'dB')}"
+    if baseline is None or baseline["kind"] == best["kind"] or math.isnan(baseline["psnr_db"]):
+        return Card(title, with_unit(best["psnr_db"], 2, "dB"), (before,))
+    change_db = best["psnr_db"] - baseline["psnr_db"]
+    details = (
+        f"{best['psnr_db']:.2f} dB",
+        f"{baseline['kind']}: {baseline['psnr_db']:.2f} dB",
+        before,
+    )
+    return Card("PSNR cost", f"{change_db:+.2f} dB".replace("-", "\u2212"), details)
+
+
+def _warnings_card(summary: pd.DataFrame) -> Card:
+    labels = pd.Series(case_labels(summary), index=summary.index)
+    flags = summary["flags"].str.split(",").explode()
+    flags = flags[flags.notna() & (flags != "")]
+    details = []
+    for flag in dict.fromkeys(flags):
+        named = list(labels[flags.index[flags == flag]])
+        more = f" and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
+        about = _WARNINGS.get(flag, flag.replace("_", " "))
+        details += [f"{about}: {', '.join(named[:_MOST_NAMED])}{more}"]
+    if not details:
+        return Card("Warnings", "none", ("every launch ended well",), weight="warnings")
+    return Card("Warnings", str(len(flags)), tuple(details), "#notes", "warnings")
+
+
+def unbroken(interval: str) -> str:
+    """Keep an interval on one line."""
+    return interval.replace(" ", "\u00a0")
+
+
+def with_unit(value: float, places: int, unit: str) -> str:
+    """Give a number with its unit, a dash where it is missing."""
+    return DASH if math.isnan(value) else f"{fixed(value, places)} {unit}"
