@@ -9,6 +9,7 @@ from android_bench.rows import TelemetryRow
 from android_bench.sensors import Reading, Sensors
 
 POLL_S = 5.0
+POLLS = 10  # at least, within the bound
 FRESH_NS = 2 * 10**9  # a reading is taken once between two launches that follow each other
 CAP_STEP_PCT = 1.0  # a cap that moved by less is the same one, read in other units
 
@@ -49,6 +50,7 @@ class Guard:
     ) -> None:
         self.sensors = sensors
         self._max_wait_ns = int(max_wait_s * 1e9)
+        self._poll_s = min(POLL_S, max_wait_s / POLLS)
         self._on_wait, self._sleep, self._clock_ns = on_wait, sleep, clock_ns
         self._usual_cap_pct = 100.0
         self._settled = False
@@ -62,7 +64,7 @@ class Guard:
         reading = self._fresh() or self._read()
         while (why := self._hot(reading)) and self._clock_ns() - began_ns < self._max_wait_ns:
             self._on_wait(f"waiting for the device to cool ({why})")
-            self._sleep(POLL_S)
+            self._sleep(self._poll_s)
             reading = self._read()
         if why and not self._settled and not _is_warm(reading):
             self._usual_cap_pct, why = reading.cap_pct or 100.0, None
