@@ -1,8 +1,9 @@
 """A phone over adb as a `Device`: it outlives a pulled cable, and leaves nothing behind."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 from android_bench.adb_link import Link
 from android_bench.adb_run import Runner
@@ -11,9 +12,12 @@ from android_bench.adb_shell import quote
 from android_bench.device import Completed, DeviceInfo
 from android_bench.phone_info import read_info
 from android_bench.phone_settings import change_settings, restore_settings
-from deploy.errors import DeviceError
+from deploy.errors import DeviceError, TransientDeviceError
 
-RETURN_S = 60.0  # how long a phone may be gone in the middle of a launch
+RETURN_S = 60.0  # how long a phone may be gone in the middle of a launch or a transfer
+TRANSFER_TRIES = 3
+
+Transferred = TypeVar("Transferred")
 
 
 class AdbDevice:
@@ -65,17 +69,20 @@ class AdbDevice:
     def push(self, local: Path, name: str) -> PurePosixPath:
         """Put a file into the session's folder; give its path there. It may be executed.
 
-        What the phone has already is not sent again.
+        What the phone has already is not sent again. A phone that goes away meanwhile is waited
+        for, and the file is sent anew.
 
         Raises:
             UsageError: the name leads out of the session's folder.
             DeviceError: there is no such file, or the phone refuses it.
             TransientDeviceError: the connection broke, or the file did not arrive whole.
         """
-        return self._opened().files.push(local, name)
+        return self._patiently(lambda: self._opened().files.push(local, name))
 
     def pull(self, name: str, local: Path) -> None:
         """Fetch a file from the session's folder; `local` is whole or as it was.
+
+        A phone that goes away meanwhile is waited for.
 
         Raises:
             UsageError: the name leads out of the session's folder.
@@ -83,7 +90,7 @@ class AdbDevice:
             TransientDeviceError: the connection broke, or the file did not arrive whole.
             OutputError: `local` cannot be written.
         """
-        self._opened().files.pull(name, local)
+        self._patiently(lambda: self._opened().files.pull(name, local))
 
     def run(self, argv: Sequence[str], timeout_s: float) -> Completed:
         """Run a program in the session's folder and wait for it, at most timeout_s.
@@ -134,6 +141,15 @@ class AdbDevice:
                 restore_settings(self._link.shell, self.info().device_id, session.folder.name)
         with suppress(DeviceError):
             close_session(self._link, session, keep=self._keep)
+
+    def _patiently(self, transfer: Callable[[], Transferred]) -> Transferred:
+        """Do what may be done twice, and if the phone goes away, once more when it is back."""
+        for _ in range(TRANSFER_TRIES - 1):
+            try:
+                return transfer()
+            except TransientDeviceError:
+                self._link.await_ready(self._return_s)
+        return transfer()
 
     def _opened(self) -> Session:
         if self._session is None:

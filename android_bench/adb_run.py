@@ -24,6 +24,7 @@ from android_bench.adb_launch import (
 )
 from android_bench.adb_link import COMMAND_S, Link
 from android_bench.adb_session import Session, lease_command
+from android_bench.adb_shell import reason
 from android_bench.device import Completed
 from deploy.errors import DeviceError, TransientDeviceError
 
@@ -100,7 +101,7 @@ class Runner:
             return self._ask(launch, time.monotonic())
         if state is None:
             raise DeviceError(
-                f"{self._link.serial} cannot start a launch ({told.stderr.strip() or 'no reason'})",
+                f"{self._link.serial} cannot start a launch ({reason(told.stderr)})",
                 "free some space on it, and see that nobody removed the folder of the session",
             )
         return state
@@ -161,7 +162,7 @@ class Runner:
         with tempfile.TemporaryDirectory(prefix="mofa-collect-") as folder:
             local = Path(folder) / there.name
             self._session.files.fetch(there, local, parse_checksum(told))
-            return local.read_text("utf-8", "replace")
+            return local.read_bytes().decode("utf-8", "replace")
 
     def _give_up(self, launch: PurePosixPath) -> None:
         """Kill the launch if the phone is there; else it ends itself, or the next start does."""
@@ -180,8 +181,7 @@ class Runner:
         )
 
     def _refused(self, argv: Sequence[str], why: str) -> DeviceError:
-        reason = why.strip().splitlines()[-1] if why.strip() else "not a program"
         return DeviceError(
-            f"cannot run {argv[0]} on {self._link.serial} ({reason})",
+            f"cannot run {argv[0]} on {self._link.serial} ({reason(why, 'not a program')})",
             "check that it was pushed, and is built for the phone's processor",
         )

@@ -13,7 +13,7 @@ from android_bench.adb_files import HASH_TOOLS, PhoneFiles
 from android_bench.adb_launch import sweep_command
 from android_bench.adb_lease import LEASE_S, hold, host_id, is_dead, let_go, parse_leases
 from android_bench.adb_link import Link
-from android_bench.adb_shell import quote
+from android_bench.adb_shell import quote, reason
 from deploy.errors import DeviceError
 
 ROOT = PurePosixPath("/data/local/tmp/mofa-deploy")
@@ -123,7 +123,7 @@ def _make_folder(link: Link, name: str) -> None:
     )
     if made.exit_code != 0:
         raise DeviceError(
-            f"{link.serial} refuses a folder in {ROOT.parent} ({made.stderr.strip()})",
+            f"{link.serial} refuses a folder in {ROOT.parent} ({reason(made.stderr)})",
             "free some space on it, or look at who owns that folder",
         )
 

@@ -18,6 +18,12 @@ def quote(*words: object) -> str:
     return shlex.join(str(word) for word in words)
 
 
+def reason(said: str, otherwise: str = "no reason given") -> str:
+    """Give the last line of what a command said, for an error, which has one line."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return lines[-1] if lines else otherwise
+
+
 def run_shell(serial: str, command: str, timeout_s: float, *, was_there: bool = True) -> Completed:
     """Run a command in the phone's shell and wait for it.
 

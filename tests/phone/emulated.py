@@ -77,7 +77,7 @@ class EmulatedPhone:
 
     def plug(self, *, wait: bool = True) -> None:
         """Plug the cable in. Waits until the server has the phone, as a `device` where it can."""
-        self._listen()
+        self.listen()
         said = self._server.adb("connect", self.serial, check=False)
         if wait and self._kind == "device" and self._authorized:
             self._await_state("device", said)
@@ -92,11 +92,11 @@ class EmulatedPhone:
         if self._listening is not None:
             self._stop_listening(self._listening)
             self._listening = None
-        self._cut()
+        self.cut()
 
     def restart_daemon(self) -> None:
         """Restart the adb daemon; as Android's init does, all that came from it is killed."""
-        self._cut()
+        self.cut()
         self.kill_all()
 
     def reboot(self) -> None:
@@ -142,6 +142,11 @@ class EmulatedPhone:
         self.unplug()
         self.kill_all()
 
+    @property
+    def received(self) -> list[str]:
+        """The files that were sent to it, by their paths there."""
+        return self.files.received
+
     def _boot(self) -> None:
         self.tree.write(BOOT_ID, f"{uuid.uuid4()}\n")
 
@@ -153,7 +158,8 @@ class EmulatedPhone:
         except (OSError, IndexError):
             return False
 
-    def _listen(self) -> None:
+    def listen(self) -> None:
+        """Answer again to a server that calls; `plug` tells it to."""
         if self._listening is None:
             self._listening = socket.create_server(("127.0.0.1", self._port))
             threading.Thread(target=self._accept, args=[self._listening], daemon=True).start()
@@ -189,7 +195,8 @@ class EmulatedPhone:
             facts.append(f"features={self._profile.features}")
         return f"{self._kind}::{';'.join(facts)};"
 
-    def _cut(self) -> None:
+    def cut(self) -> None:
+        """Break the connection; a server may make another one at once."""
         while self._connections:
             self._connections.pop().close()
 

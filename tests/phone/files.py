@@ -28,6 +28,7 @@ class Storage:
         locate: from a path of the phone to where it lies on this machine.
         free_bytes: what still fits; None: there is no end to it.
         truncate_push_bytes, truncate_pull_bytes: a file arrives cut off there, and nobody is told.
+        received: the paths of the files that came, whole or not.
         on_send, on_receive: called in the middle of a file.
     """
 
@@ -35,6 +36,7 @@ class Storage:
     free_bytes: int | None = None
     truncate_push_bytes: int | None = None
     truncate_pull_bytes: int | None = None
+    received: list[str] = field(default_factory=list)
     on_send: Callable[[str], None] = field(default=lambda path: None)
     on_receive: Callable[[str], None] = field(default=lambda path: None)
 
@@ -139,6 +141,7 @@ def _send_v2(storage: Storage, stream: Stream, _: bytes, name: str) -> None:
 def _store(storage: Storage, stream: Stream, name: str, mode: int) -> None:
     """Write what comes to a file; after a refusal the rest is read and dropped."""
     path = storage.locate(name)
+    storage.received.append(name)
     refusal, written, limit = "", 0, storage.truncate_push_bytes
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

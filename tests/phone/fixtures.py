@@ -20,8 +20,14 @@ def shared_adb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AdbS
 
 
 @pytest.fixture
-def private_adb(shared_adb_server: AdbServer, monkeypatch: pytest.MonkeyPatch) -> AdbServer:
-    """The private server, which adb programs that this process starts now talk to."""
+def private_adb(
+    shared_adb_server: AdbServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> AdbServer:
+    """The private server, which adb programs that this process starts now talk to.
+
+    What the harness notes about phones goes to a folder of the test as well.
+    """
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     for name, value in shared_adb_server.environment.items():
         monkeypatch.setenv(name, value)
     for name in ("ANDROID_SERIAL", "ANDROID_ADB_SERVER_ADDRESS", "ADB_SERVER_SOCKET"):

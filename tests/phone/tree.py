@@ -95,6 +95,10 @@ class Tree:
         lines = [f"[{key}]: [{value}]\n" for key, value in sorted(properties.items())]
         (self.folder / "properties").write_text("".join(lines))
 
+    def properties(self) -> dict[str, str]:
+        text = (self.folder / "properties").read_text()
+        return dict(re.findall(r"^\[(.*?)\]: \[(.*)\]$", text, re.MULTILINE))
+
     def set_service(self, name: str, text: str) -> None:
         """Write what `dumpsys NAME` says; an empty text: there is no such service."""
         self.write(f"services/{name}", text)
@@ -105,6 +109,11 @@ class Tree:
             denied.write(f"{self.locate(path)}\n")
         (self.tools / "cat").unlink()
         self._stand_in("cat", f"PATH={os.defpath}:$PATH\n{REFUSING_CAT}")
+
+    def fail(self, tool: str, why: str) -> None:
+        """Let a tool of the phone fail from now on, with these words."""
+        (self.tools / tool).unlink()
+        self._stand_in(tool, f'echo "{tool}: {why}" >&2\nexit 1')
 
     def _rewrite_proc(self, match: re.Match[str]) -> str:
         there = self.locate(match[0])
