@@ -11,6 +11,7 @@ from typing import IO, Any
 from elftools.common.exceptions import ELFError
 from elftools.elf.dynamic import DynamicSegment
 from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
 from elftools.elf.segments import InterpSegment
 
 from deploy.errors import DeviceError
@@ -131,7 +132,10 @@ def _read(path: Path, file: IO[bytes]) -> ElfFile:
         raise ValueError("nothing to load")
     tags: list[Any] = list(dynamic.iter_tags())  # what a tag holds depends on its kind
     soname = next((tag.soname for tag in tags if tag.entry.d_tag == "DT_SONAME"), None)
-    symbols = [(one.name, one.entry) for one in dynamic.iter_symbols() if one.name]
+    # a hash table alone does not always count the symbols that are taken from others
+    tables = (one for one in elf.iter_sections() if isinstance(one, SymbolTableSection))
+    table = next((one for one in tables if one["sh_type"] == "SHT_DYNSYM"), dynamic)
+    symbols = [(one.name, one.entry) for one in table.iter_symbols() if one.name]
     is_shared = elf.header["e_type"] == "ET_DYN"
     return ElfFile(
         path=path,

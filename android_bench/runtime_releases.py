@@ -79,7 +79,7 @@ def require_reads(needs: Needs, version: str | None, abi: str) -> None:
             raise DeviceError(
                 f"{needs.model} has {what} {needed}, and ONNX Runtime {version} "
                 f"for {abi} reads up to {newest}",
-                what_to_fetch(_first_that_reads(needs)),
+                _what_reads(needs),
             )
 
 
@@ -102,13 +102,14 @@ def what_to_fetch(version: str = PINNED_VERSION) -> str:
     )
 
 
-def _first_that_reads(needs: Needs) -> str:
-    """Give the oldest release that reads a model, or the youngest known one."""
+def _what_reads(needs: Needs) -> str:
+    """Say what a user can do about a model that a release is too old for."""
     for minor, (opset, ir_version) in sorted(READS.items()):
         if (needs.opset or 0) <= opset and (needs.ir_version or 0) <= ir_version:
             pinned = minor <= version_parts(PINNED_VERSION)[1]
-            return PINNED_VERSION if pinned else f"1.{minor}.0 or later"
-    return f"newer than 1.{max(READS)}"
+            return what_to_fetch(PINNED_VERSION if pinned else f"1.{minor}.0 or later")
+    opset, ir_version = READS[max(READS)]
+    return f"export it with opset {opset} and IR version {ir_version} or older ones"
 
 
 def version_parts(version: str | None) -> list[int]:

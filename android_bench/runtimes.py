@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -215,8 +216,8 @@ def _add_archive(file: Path, cache: Path) -> list[Runtime]:
                 if member in there:
                     with archive.open(member) as library:
                         kept.append(_keep(library, file.name, version, cache, abi))
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
-        # an encrypted or oddly packed member is the second and the third
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
+        # an oddly packed or encrypted member is the third and the fourth
         raise DeviceError(f"{file} is broken ({error})", "fetch it again") from error
     if not kept:
         raise DeviceError(f"{file} holds no jni/*/{LIBRARY}", f"name the .aar of {GROUP}:{NAME}")
