@@ -84,22 +84,25 @@ def _cards(summary: pd.DataFrame, baseline_kind: str) -> tuple[Card, ...]:
     measured = summary[at_home & summary["latency_median_ms"].notna()]
     if measured.empty:
         return ()
-    best = measured.sort_values("latency_median_ms").iloc[0]
-    of_kind = summary[summary["kind"] == baseline_kind]
-    baseline = of_kind.iloc[0] if len(of_kind) else None
-    return (
+    summary = summary.assign(label=case_labels(summary))
+    best = summary.loc[measured.index].sort_values("latency_median_ms").iloc[0]
+    of_kind = summary[(summary["kind"] == baseline_kind).fillna(False)]
+    alike = of_kind[(of_kind["provider"] == best["provider"]).fillna(False)]
+    baseline = next((rows.iloc[0] for rows in (alike, of_kind) if len(rows)), None)
+    cards = (
         _latency_card(best),
         _speed_card(best, baseline_kind),
         _smallest_card(summary, baseline),
         _memory_card(best, baseline),
         _quality_card(best, baseline),
     )
+    return tuple(card for card in cards if card is not None)
 
 
 def _latency_card(best: pd.Series) -> Card:
     latency_ms = (best[f"latency_{end}_ms"] for end in ("median", "ci_low", "ci_high"))
     figure, interval = rounded(*latency_ms)
-    details = (best["kind"], f"95\u00a0% {unbroken(interval)}" if interval else "no interval")
+    details = (best["label"], f"95\u00a0% {unbroken(interval)}" if interval else "no interval")
     return Card("Fastest graph here", f"{figure} ms", details, weight="leading")
 
 
@@ -115,16 +118,20 @@ def _speed_card(best: pd.Series, baseline_kind: str) -> Card:
     return Card("Speed-up", figure, (f"against {baseline_kind}", over))
 
 
-def _smallest_card(summary: pd.DataFrame, baseline: pd.Series | None) -> Card:
+def _smallest_card(summary: pd.DataFrame, baseline: pd.Series | None) -> Card | None:
+    if summary["model_mib"].isna().all():
+        return None
     smallest = summary.sort_values("model_mib", kind="stable").iloc[0]
-    details = [smallest["kind"]]
+    details = [smallest["label"]]
     if baseline is not None and baseline["kind"] != smallest["kind"]:
         details += [f"{baseline['kind']}: {with_unit(baseline['model_mib'], 2, 'MiB')}"]
     return Card("Smallest file", with_unit(smallest["model_mib"], 2, "MiB"), tuple(details))
 
 
-def _memory_card(best: pd.Series, baseline: pd.Series | None) -> Card:
-    details = [f"of {best['kind']}"]
+def _memory_card(best: pd.Series, baseline: pd.Series | None) -> Card | None:
+    if math.isnan(best["peak_rss_mib"]):
+        return None
+    details = [f"of {best['label']}"]
     if baseline is not None and baseline["kind"] != best["kind"]:
         details += [f"{baseline['kind']}: {with_unit(baseline['peak_rss_mib'], 0, 'MiB')}"]
     return Card("Peak memory", with_unit(best["peak_rss_mib"], 0, "MiB"), tuple(details))

@@ -64,12 +64,12 @@ def render_html(
         DataError: a picture is not a PNG.
     """
     parts: dict[str, Any] = {
+        "images": _images(pictures),
         "comparison": _comparison(summary, table, baseline_kind),
         "plots": _by_topic(draw_all(frames, summary)),
         "coverage": provider_coverage(frames, summary),
         "operators": top_operators(frames, summary),
         "failures": failed_launches(frames, summary),
-        "images": _images(pictures),
     }
     script = (_TEMPLATES / "sort.js").read_text(encoding="utf-8")
     return (
@@ -123,7 +123,7 @@ def _csp_hash(script: str) -> str:
 
 def _comparison(summary: pd.DataFrame, table: ComparisonTable, baseline_kind: str) -> PageTable:
     """Give each cell as its text and the value to sort by; a missing value sorts last."""
-    is_baseline = summary["kind"] == baseline_kind
+    is_baseline = (summary["kind"] == baseline_kind).fillna(False)
     sortable = summary.assign(speed_up=summary["speed_up"].mask(is_baseline, 1.0))
     rows = []
     for place, (_, case) in enumerate(sortable.iterrows()):

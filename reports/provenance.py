@@ -133,11 +133,17 @@ def _shared(frames: Frames, shared: list[str]) -> tuple[tuple[str, str, bool], .
         ("First launch (UTC)", _clock(started.min()), False),
         ("Last launch (UTC)", _clock(started.max()), False),
     ]
-    values += [_fact(name, [first[name]]) for name in shared if name != "session_id"]
+    empty = [name for name in shared if pd.isna(first[name]) and name not in _EMPTY]
+    told = [name for name in shared if name not in (*empty, "session_id")]
+    values += [_fact(name, [first[name]]) for name in told]
+    if empty:
+        values += [("Not recorded", ", ".join(_name(name) for name in empty), True)]
     return tuple(values)
 
 
-def _clock(started_at_utc: str) -> str:
+def _clock(started_at_utc: object) -> str:
+    if not isinstance(started_at_utc, str):
+        return DASH
     return started_at_utc[:19].replace("T", " ")
 
 

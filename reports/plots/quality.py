@@ -124,7 +124,9 @@ def _said(cases: list[Case], front: list[Case]) -> str:
 
 def file_sizes(frames: Frames, summary: pd.DataFrame) -> Plot | None:
     """Draw each file's size as a bar."""
-    cases = drawn_cases(summary)
+    cases = [case for case in drawn_cases(summary) if case.row["model_mib"] > 0]
+    if not cases:
+        return None
     sizes_mib = [float(case.row["model_mib"]) for case in cases]
     with one_figure(row_height_in(len(cases))) as (figure, axes):
         colours = [look(case.place)[0] for case in cases]

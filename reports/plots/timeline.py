@@ -29,6 +29,8 @@ _MOST_POINTS = 2400  # of all cases together; more are drawn as medians of time 
 _MOST_BINS = 160
 _MOST_SOURCES = 3
 _SOURCE_LINES = ((TEXT, "-"), (QUIET, (0, (5, 2))), (QUIET, (0, (1, 1.5))))
+# metric, what its axis says, and from its unit to that of the axis
+_PANELS = (("temp_c", "°C", 1.0), ("freq_khz", "GHz", 1e-6), ("loadavg1", "load", 1.0))
 _THERMAL = ("none", "light", "moderate", "severe", "critical", "emergency", "shutdown")
 
 
@@ -104,11 +106,11 @@ def _draw(session: _Session, cases: list[Case]) -> str:
     telemetry = session.telemetry
     panels = [
         (metric, label, factor)
-        for metric, label, factor in (("temp_c", "°C", 1.0), ("freq_khz", "GHz", 1e-6))
+        for metric, label, factor in _PANELS
         if (telemetry["metric"] == metric).any()
     ]
     unit, factor = _time_unit(session)
-    heights = [2.5, *([1.15] * len(panels))]
+    heights = [2.5 if panels else 3.0, *([1.15] * len(panels))]
     with stacked_figure(heights, share_x=True) as (figure, all_axes):
         said = _draw_latency(all_axes[0], session.samples, cases, factor)
         for (metric, label, scale), axes in zip(panels, all_axes[1:], strict=True):
@@ -177,10 +179,11 @@ def _draw_sensor(
         points = _binned(at, values, 2 * _MOST_BINS)
         axes.plot(points[:, 0], points[:, 1], color=colour, lw=1.4, ls=dashes, label=source)
         low, high = values.min(), values.max()
-        said.append(f"{source}: {low:.3g} to {high:.3g} {'°C' if metric == 'temp_c' else 'GHz'}")
+        unit = next(label for name, label, _ in _PANELS if name == metric)
+        said.append(f"{source}: {low:.3g} to {high:.3g} {unit}")
         if metric == "freq_khz":
             _draw_cap(axes, telemetry, source, colour, factor)
-    if metric == "freq_khz":
+    if metric != "temp_c":
         axes.set_ylim(bottom=0)
     axes.legend(
         loc="upper left",

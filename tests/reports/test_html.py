@@ -255,6 +255,19 @@ def test_every_column_that_identifies_a_launch_is_in_the_provenance(phone_frames
             assert shown in provenance.replace("\u202f", " ") or value in (True, False), column
 
 
+def test_what_the_rows_lack_is_named_once_or_left_out(phone_frames):
+    """Results of other tools know neither the file nor when it ran."""
+    runs = phone_frames.runs.copy()
+    unknown = ["model_bytes", "peak_rss_bytes", "psnr_db", "ssim", "seed", "session_create_ns"]
+    unknown += ["started_at_utc", "model_sha256", "provider", "intra_op_threads", "nodes_total"]
+    for column in unknown:
+        runs[column] = pd.Series(pd.NA, index=runs.index, dtype=runs[column].dtype)
+    text = Page(page_from(replace(phone_frames, runs=runs))).said()
+    assert "Not recorded" in text.partition("Provenance All launches")[2]
+    assert not {"nan", "<na>", "nat"} & set(text.lower().split())
+    assert "Smallest file" not in text
+
+
 def test_every_known_fact_of_the_device_is_in_the_provenance(phone_frames, phone_page):
     device = phone_frames.devices.iloc[0]
     for column in fields(DeviceRow):
