@@ -42,7 +42,7 @@ def _marked(grid: Grid, cell: Cell) -> str:
 
 
 def _numbered(grid: Grid) -> list[str]:
-    return [f"{superscript(n)} {note}" for n, note in enumerate(grid.footnotes, 1)]
+    return [f"{superscript(n)} {note}" for note, n in grid.footnotes.items()]
 
 
 def to_markdown(grid: Grid) -> str:
@@ -87,10 +87,7 @@ def to_latex(grid: Grid) -> str:
         head += [f"{' & '.join(cells)} \\\\", *rules]
     rows = [f"{' & '.join(_latex_cell(grid, cell) for cell in row)} \\\\" for row in grid.rows]
     notes = [
-        *(
-            rf"\textsuperscript{{{n}}} {latex_text(note)}"
-            for n, note in enumerate(grid.footnotes, 1)
-        ),
+        *(rf"\textsuperscript{{{n}}} {latex_text(note)}" for note, n in grid.footnotes.items()),
         *map(latex_text, grid.remarks),
     ]
     return "\n".join(
@@ -162,7 +159,7 @@ def to_html(grid: Grid) -> str:
         for row in grid.rows
     ]
     notes = [
-        *(f"<sup>{n}</sup> {escape(note)}" for n, note in enumerate(grid.footnotes, 1)),
+        *(f"<sup>{n}</sup> {escape(note)}" for note, n in grid.footnotes.items()),
         *map(escape, grid.remarks),
     ]
     return "\n".join(

@@ -5,6 +5,7 @@ Renderers are in `reports.exporters`; they read this and decide nothing.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from reports.rounding import DASH
 
@@ -66,16 +67,15 @@ class Grid:
     rows: tuple[tuple[Cell, ...], ...]
     remarks: tuple[str, ...] = ()
 
-    @property
-    def footnotes(self) -> tuple[str, ...]:
-        """What single cells have to say, in the order that a reader meets it; number 1 is first."""
-        said = (note for row in self.rows for cell in row for note in cell.notes)
-        return tuple(dict.fromkeys(said))
+    @cached_property
+    def footnotes(self) -> dict[str, int]:
+        """What single cells have to say with its number, in the order that a reader meets it."""
+        said = dict.fromkeys(note for row in self.rows for cell in row for note in cell.notes)
+        return {note: number for number, note in enumerate(said, 1)}
 
     def marks(self, cell: Cell) -> list[int]:
         """Give the numbers of a cell's footnotes."""
-        numbers = {note: number for number, note in enumerate(self.footnotes, 1)}
-        return [numbers[note] for note in cell.notes]
+        return [self.footnotes[note] for note in cell.notes]
 
 
 def spans(columns: Sequence[Column], level: int) -> list[tuple[str, int]]:

@@ -68,11 +68,11 @@ def _mib(values: pd.Series) -> "pd.Series[float]":
 def phase_medians_ms(frames: Frames, phase: str) -> "pd.Series[float]":
     """Give the median latency of each launch in ms over one phase, by run_id."""
     samples = frames.samples
-    of_phase = samples.loc[samples["phase"] == phase]
+    of_phase = samples.loc[samples["phase"] == phase, ["run_id", "latency_ns"]]
     codes, run_ids = pd.factorize(of_phase["run_id"])
-    values_ms = of_phase["latency_ns"].to_numpy(dtype="float64") / 1e6
-    medians = grouped_quantiles(values_ms, codes, len(run_ids), [0.5])[:, 0]
-    return pd.Series(medians, index=pd.Index(run_ids), dtype="float64")
+    latency_ns = of_phase["latency_ns"].to_numpy(dtype="int64")
+    medians_ns = grouped_quantiles(latency_ns, codes, len(run_ids), [0.5])[:, 0]
+    return pd.Series(medians_ns / 1e6, index=pd.Index(run_ids), dtype="float64")
 
 
 def steady_quantiles(frames: Frames, launches: pd.DataFrame, cases: pd.MultiIndex) -> pd.DataFrame:
@@ -91,17 +91,17 @@ def steady_quantiles(frames: Frames, launches: pd.DataFrame, cases: pd.MultiInde
         cases.get_indexer(pd.MultiIndex.from_frame(timed[CASE_KEY])), index=timed["run_id"]
     )
     samples = frames.samples
-    steady = samples.loc[samples["phase"] == "steady"]
+    steady = samples.loc[samples["phase"] == "steady", ["run_id", "latency_ns"]]
     codes, run_ids = pd.factorize(steady["run_id"])
     of_run = case_of_run.reindex(run_ids).fillna(-1).to_numpy(dtype="int64")
     case = of_run[codes] if len(of_run) else np.empty(0, dtype="int64")
-    values_ms = steady["latency_ns"].to_numpy(dtype="float64")[case >= 0] / 1e6
+    latency_ns = steady["latency_ns"].to_numpy(dtype="int64")[case >= 0]
     case = case[case >= 0]
-    found = grouped_quantiles(values_ms, case, len(cases), list(QUANTILES))
+    found_ms = grouped_quantiles(latency_ns, case, len(cases), list(QUANTILES)) / 1e6
     counts = np.bincount(case, minlength=len(cases))
     for place, least in enumerate(QUANTILES.values()):
-        found[counts < least, place] = np.nan
-    columns = {f"p{q * 100:.0f}_ms": found[:, place] for place, q in enumerate(QUANTILES)}
+        found_ms[counts < least, place] = np.nan
+    columns = {f"p{q * 100:.0f}_ms": found_ms[:, place] for place, q in enumerate(QUANTILES)}
     return pd.DataFrame({"n_samples": counts, **columns}, index=cases)
 
 
@@ -111,14 +111,14 @@ def grouped_quantiles(
     """Give quantiles of each group, interpolated linearly; NaN for a group without a value.
 
     Args:
-        values: (values,) without NaN.
+        values: (values,) integers, at least 0.
         group: (values,) from 0 to n_groups - 1.
         quantiles: each from 0 to 1.
 
     Returns:
         (n_groups, quantiles).
     """
-    ordered = values[np.lexsort((values, group))]
+    ordered = _sorted_by_group(values, group)
     counts = np.bincount(group, minlength=n_groups)
     starts = np.cumsum(counts) - counts
     found = np.full((n_groups, len(quantiles)), np.nan)
@@ -130,3 +130,17 @@ def grouped_quantiles(
         low, high = ordered[starts[there] + below], ordered[starts[there] + above]
         found[there, place] = low + (at - below) * (high - low)
     return found
+
+
+def _sorted_by_group(values: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """Give the values in order of their group and size.
+
+    A group and its value fit one integer, up to hours of nanoseconds in millions of groups, and
+    sorting integers is ten times as fast as sorting places.
+    """
+    if not len(values):
+        return values
+    bits = int(values.max()).bit_length()
+    if bits + int(group.max()).bit_length() > 63:
+        return values[np.lexsort((values, group))]
+    return np.sort((group.astype("int64") << bits) | values) & ((1 << bits) - 1)

@@ -135,8 +135,8 @@ def _describe_cases(frames: Frames) -> pd.DataFrame:
     ok = frames.runs.loc[frames.runs["status"] == "ok"]
     described["message"] = ok.groupby(CASE_KEY)["status_message"].first()
     devices = frames.devices.set_index("device_id")
-    described["device"] = described["device_id"].map(devices["name"])
-    described["abi"] = described["device_id"].map(devices["abi"])
+    for column, name in (("device", "name"), ("abi", "abi")):
+        described[column] = described["device_id"].map(devices[name]).astype("string")
     return described.rename(columns={"intra_op_threads": "threads"})
 
 
