@@ -32,6 +32,7 @@ POLL_S = 0.5
 ANSWER_S = 10.0  # what the phone may need besides the program's own time
 COLLECT_TRIES = 3
 NO_PROGRAM = (126, 127)  # the shell's codes for what is no program, and for what is not there
+NO_PROGRAM_OF_MKSH = ": not executable: "  # with code 1, for a file of another processor
 
 _LOST = {
     REBOOTED: "was restarted in the middle of a launch",
@@ -73,7 +74,7 @@ class Runner:
             self._give_up(launch)
             raise
         exit_code = state.exit_code if state.kind == DONE else None
-        if exit_code in NO_PROGRAM:
+        if exit_code in NO_PROGRAM or (exit_code == 1 and NO_PROGRAM_OF_MKSH in stderr):
             raise self._refused(argv, stderr)
         return Completed(exit_code, stdout, stderr, time.perf_counter_ns() - start_ns)
 

@@ -108,9 +108,9 @@ def lease_command(folder: PurePosixPath, *, busy_s: int = 0, kept: bool = False)
     """
     new, lease = quote(folder / ".lease.new"), quote(folder / ".lease")
     return (
-        f"read u x </proc/uptime; b=$(cat /proc/sys/kernel/random/boot_id); "
+        f"{{ read u x </proc/uptime; b=$(cat /proc/sys/kernel/random/boot_id); "
         f'echo "{host_id()} ${{b:-unknown}} $((${{u%.*}} + {LEASE_S + busy_s})) '
-        f'{"kept" if kept else "live"}" >{new} && mv -f {new} {lease}'
+        f'{"kept" if kept else "live"}" >{new} && mv -f {new} {lease}; }}'
     )
 
 
