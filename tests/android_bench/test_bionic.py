@@ -9,14 +9,28 @@ import os
 import platform
 import re
 import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
+import onnxruntime
 import pytest
+from arm64 import pieces as arm64
+from arm64.cpus import find_cpu
+from bench_examples import SHAPE
 from native_examples import compile_c, make_library, write_inputs
 
 from android_bench import protocol
 from android_bench.elf import NATIVE
-from android_bench.runner import HOST_FLAGS, find_runner, find_toolchain, host_library, ndk_folders
+from android_bench.runner import (
+    BARE_FLAGS,
+    HOST_FLAGS,
+    find_runner,
+    find_toolchain,
+    host_library,
+    ndk_folders,
+)
+from deploy.errors import DeviceError
 
 HEADER = NATIVE / "bionic" / "ort_bench_libc.h"
 ON_X86_LINUX = platform.system() == "Linux" and platform.machine() == "x86_64"
@@ -138,6 +152,13 @@ void __libc_init(long *stack, void *at_exit, int (*entry)(int, char **), void **
 """
 
 
+# The same without headers or libraries to link with: glibc is loaded before it.
+BARE_STAND_IN_LIBC = STAND_IN_LIBC.replace(
+    "#include <errno.h>\n#include <stdlib.h>\n",
+    "int *__errno_location(void); void abort(void); void exit(int);\n",
+).replace("&errno", "__errno_location()")
+
+
 @pytest.mark.skipif(not ON_X86_LINUX, reason="runs the x86_64 file without an emulator")
 @pytest.mark.parametrize("mode", ["latency", "memory", "profile", "save", "check"])
 def test_the_file_for_a_phone_runs_on_a_stand_in_for_its_c_library(tmp_path, mode):
@@ -157,3 +178,45 @@ def test_the_file_for_a_phone_runs_on_a_stand_in_for_its_c_library(tmp_path, mod
     seen = protocol.parse_launch(done.stdout)
     assert seen.failure is None
     assert len(seen.samples) == {"save": 0, "check": 1}.get(mode, 9)
+
+
+@pytest.mark.slow
+def test_the_file_for_arm64_runs_under_emulation_on_that_stand_in(tmp_path):
+    """Correctness only: an emulated processor, Linux' kernel and C library."""
+    try:
+        pieces = arm64.find_pieces(arm64.default_cache(), onnxruntime.__version__)
+    except DeviceError as error:
+        pytest.skip(str(error))
+    if find_toolchain("arm64-v8a").name == "ndk":
+        pytest.skip("an NDK's file wants more of the C library")
+    write_inputs(tmp_path)
+    (tmp_path / "libc.c").write_text(BARE_STAND_IN_LIBC)
+    (tmp_path / "libdl.c").write_text("int x;")
+    for name in ("libc", "libdl"):
+        target = ["-target", "aarch64-linux-gnu", *BARE_FLAGS, "-shared", "-fPIC"]
+        command = [sys.executable, "-m", "ziglang", "cc", *target, "-o", f"{name}.so", f"{name}.c"]
+        environment = {**os.environ, "ZIG_GLOBAL_CACHE_DIR": str(tmp_path / "zig")}
+        subprocess.run(command, cwd=tmp_path, env=environment, check=True)
+    runtime, cpu = pieces.runtime, find_cpu("a76")
+    guest = ["-U", "LD_LIBRARY_PATH", "-E", f"LD_PRELOAD={runtime / 'libc.so.6'}"]
+    guest += ["-E", "ORT_DISABLE_TELEMETRY=1", "-cpu", cpu.qemu, "-L", pieces.root(cpu)]
+    linker = [runtime / "ld-linux-aarch64.so.1", "--library-path", f"{tmp_path}:{runtime}"]
+    command = [pieces.emulator.path, *guest, *linker, find_runner("arm64-v8a"), "net.onnx"]
+    command += ["--library", pieces.library, "--input", "input.f32", "--output", "output.f32"]
+    done = subprocess.run(
+        [*map(str, command), "--mode", "memory", "--seconds", "0", "--interval-ms", "50"],
+        cwd=tmp_path,
+        env=dict(arm64.loading(pieces.emulator.libraries)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    seen = protocol.parse_launch(done.stdout)
+    assert len(seen.samples) == 9
+    assert seen.smaps[-1].vmas
+    session = onnxruntime.InferenceSession(tmp_path / "net.onnx")
+    values = np.fromfile(tmp_path / "input.f32", "<f4").reshape(SHAPE)
+    expected = session.run(None, {"input": values})[0]
+    written = np.fromfile(tmp_path / "output.f32", "<f4").reshape(SHAPE)
+    np.testing.assert_allclose(written, expected, rtol=1e-4, atol=1e-5)
