@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
+from deploy.cli_measure import Cores, NoTouch, StrictProvider
 from deploy.cli_options import (
     BUILD,
     Cooldown,
-    Device,
     HeldOut,
     Json,
     Launches,
@@ -67,11 +67,17 @@ def gate(
     model: Annotated[
         str | None, typer.Option(help="which model, where --out holds several")
     ] = None,
-    device: Device = "host",
+    device: Annotated[
+        str, typer.Option(help="a name of `mofa-deploy devices`; phone: the only one")
+    ] = "host",
+    provider: Annotated[str, typer.Option(help="of ONNX Runtime: cpu, nnapi or xnnpack")] = "cpu",
     launches: Launches = 8,
     seconds: Seconds = 1.0,
     warmup: Warmup = 3,
     threads: Threads = 2,
+    cores: Cores = None,
+    strict_provider: StrictProvider = False,
+    no_touch: NoTouch = False,
     cooldown: Cooldown = 0.0,
     timeout: Timeout = 120.0,
     seed: Seed = 0,
@@ -91,33 +97,28 @@ def gate(
     _check(sources, baseline, current, against, json and github)
     from android_bench.plan import BenchPlan
     from deploy.commands.gate import Outputs, budgets_of, gate_sessions, show_verdict
-    from deploy.commands.gate_against import gate_against
+    from deploy.commands.gate_against import GateRequest, gate_against
 
     tolerated = budgets_of(budgets)
     if against is None:
         assert baseline is not None and current is not None
         verdict = gate_sessions(baseline, current, tolerated, force=force)
     else:
-        verdict = gate_against(
-            against,
-            sources or [],
-            out,
-            tolerated,
-            model=model,
-            device_name=device,
-            plan=BenchPlan(
-                launches=launches,
-                seconds=seconds,
-                warmup=warmup,
-                threads=threads,
-                cooldown_s=cooldown,
-                timeout_s=timeout,
-                seed=seed,
-            ),
-            held_out=held_out,
-            confirming=confirm,
-            force=force,
+        plan = BenchPlan(
+            launches=launches,
+            seconds=seconds,
+            warmup=warmup,
+            threads=threads,
+            cooldown_s=cooldown,
+            timeout_s=timeout,
+            seed=seed,
+            cores=cores,
+            strict_provider=strict_provider,
         )
+        request = GateRequest(
+            *(out, tolerated, plan, device, provider, held_out, confirm, force, not no_touch)
+        )
+        verdict = gate_against(against, sources or [], model, request)
     return show_verdict(verdict, Outputs(json, github, junit, github_action_benchmark, bencher))
 
 

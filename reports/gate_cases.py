@@ -94,9 +94,8 @@ def _measured(rows: pd.DataFrame) -> MeasuredCase:
     first = rows.iloc[0]
     target = None if pd.isna(first["target"]) else first["target"]
     of_latency = rows.loc[rows["mode"] == "latency"]
-    of_memory = rows.loc[rows["mode"] == "memory"]
-    memory = of_latency if of_memory.empty else of_memory
-    launches = {"latency": _by_block(of_latency, "latency"), "memory": _by_block(memory, "memory")}
+    # not of the launches that read memory all the time: few, and with the reader's own share
+    launches = {name: _by_block(of_latency, name) for name in ("latency", "memory")}
     problem, notes = _judged(rows, of_latency)
     return MeasuredCase(
         case_name(first["model"], first["kind"], target, first["provider"]),

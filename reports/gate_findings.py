@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 
 from reports.budgets import METRICS, PERCENT, Budget, Budgets
 from reports.gate_cases import MeasuredCase
+from reports.median_intervals import median_intervals
 from reports.rule import (
     IMPROVEMENT,
     INCONCLUSIVE,
@@ -18,7 +20,7 @@ from reports.rule import (
     launches_to_decide,
     log_budget,
 )
-from reports.stats import Change, Estimate, median_interval, paired_change, unpaired_change
+from reports.stats import Change, Estimate, paired_change, unpaired_change
 
 WHOLE_CASE = "case"  # the metric of a finding about a case that cannot be compared
 
@@ -148,8 +150,16 @@ def _compare(name: str, old: MeasuredCase, new: MeasuredCase, budget: Budget) ->
     change = paired_change(was[common], now[common]) if len(common) else unpaired_change(was, now)
     aside = 0.0 if change.paired else budget.between_sessions or 0.0
     tolerated, beyond = log_budget([budget.budget + aside, (budget.rule_out or np.inf) + aside])
-    sides = median_interval(was), median_interval(now)
-    return Comparison(old.name, name, *sides, change, float(tolerated), float(beyond))
+    return Comparison(
+        old.name, name, _median(was), _median(now), change, float(tolerated), float(beyond)
+    )
+
+
+def _median(values: "pd.Series[float]") -> Estimate:
+    """Give the median of one side, with the interval that tables show too."""
+    found = median_intervals(values, pd.Series(0, index=values.index))
+    median, low, high = found.to_numpy(dtype=float)[0]
+    return Estimate(float(median), float(low), float(high), len(values))
 
 
 def statistical_findings(comparisons: Sequence[Comparison]) -> list[Finding]:

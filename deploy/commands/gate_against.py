@@ -5,9 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from android_bench.devices import find_devices
 from android_bench.plan import BenchPlan
+from android_bench.session import SESSION_NAME, list_sessions
 from deploy.artifact import Artifact, current_line, list_artifacts, read_artifact
-from deploy.commands.bench import bench_artifacts
+from deploy.commands.bench import SESSIONS, bench_everywhere
+from deploy.commands.bench_cases import read_providers
 from deploy.commands.gate import PAIRS_NAME
 from deploy.commands.progress import note
 from deploy.errors import ArtifactError, DeviceError, UsageError
@@ -15,9 +18,11 @@ from deploy.files import unfinished
 from reports.budgets import Budgets
 from reports.frame import load
 from reports.gate import Pair, Verdict, confirm, judge_interleaved, to_confirm
-from reports.gate_cases import CPU, case_name
+from reports.gate_cases import case_name
 from reports.gate_findings import WHOLE_CASE, Finding
 from reports.rule import INVALID, PASS
+
+Pairs = Mapping[str, tuple[Artifact, Artifact]]  # name of the case -> baseline, current
 
 
 @dataclass(frozen=True)
@@ -28,18 +33,31 @@ class Side:
     artifact: Artifact
 
 
+@dataclass(frozen=True)
+class GateRequest:
+    """How both sides are measured and judged.
+
+    Attributes:
+        build: results go into its folder of sessions.
+        device_name: of one device.
+        confirming: measure a suspected regression once more before it counts.
+        force: measure again what is measured already.
+        touch: settings of a phone may be changed for a while.
+    """
+
+    build: Path
+    budgets: Budgets
+    plan: BenchPlan
+    device_name: str = "host"
+    provider: str = "cpu"
+    held_out: Path | None = None
+    confirming: bool = True
+    force: bool = False
+    touch: bool = True
+
+
 def gate_against(
-    reference: Path,
-    sources: Sequence[Path],
-    build: Path,
-    budgets: Budgets,
-    *,
-    model: str | None,
-    device_name: str,
-    plan: BenchPlan,
-    held_out: Path | None,
-    confirming: bool,
-    force: bool,
+    reference: Path, sources: Sequence[Path], model: str | None, request: GateRequest
 ) -> Verdict:
     """Measure the reference and the files in one interleaved session and judge them.
 
@@ -48,12 +66,16 @@ def gate_against(
 
     Args:
         reference: a folder with the artifacts of the baseline, or one model file.
-        sources: model files; none: the line of `model` in `build`.
+        sources: model files; none: the line of `model` in the folder of results.
 
     Raises:
-        MofaError: as `bench_artifacts`; but what fails while measuring is an invalid verdict.
+        MofaError: as `bench_everywhere`; but what fails while measuring is an invalid verdict.
     """
-    pairs, notes = _paired(_sides(reference, model=None), _current(sources, build, model))
+    provider = read_providers(request.provider)
+    if len(provider) > 1:
+        raise UsageError(f"{len(provider)} providers: {', '.join(provider)}", "judge one at a time")
+    baseline = _sides(reference, "baseline", model=None)
+    pairs, notes = _paired(baseline, _current(sources, request.build, model))
     same = [
         Finding(name, WHOLE_CASE, PASS, "the same file on both sides; not measured")
         for name, (old, new) in pairs.items()
@@ -62,37 +84,63 @@ def gate_against(
     differing = {name: pair for name, pair in pairs.items() if pair[0].sha256 != pair[1].sha256}
     if not differing:
         return Verdict(tuple(same), tuple(notes))
-
-    def measure(names: Sequence[str], seed: int) -> Verdict:
-        chosen = {name: differing[name] for name in names}
-        try:
-            session = bench_artifacts(
-                [side.path for pair in chosen.values() for side in pair],
-                build,
-                model=None,
-                device_name=device_name,
-                plan=replace(plan, seed=seed),
-                held_out=held_out,
-                force=force,
-            )
-        except DeviceError as error:
-            lost = [Finding(name, WHOLE_CASE, INVALID, str(error)) for name in chosen]
-            return Verdict(tuple(lost))
-        ids = _write_pairs(session, chosen)
-        return judge_interleaved(load(session), ids, budgets, force=force)
-
-    verdict = measure(list(differing), plan.seed)
+    verdict = _measured(differing, request, request.plan)
     suspected = to_confirm(verdict)
-    if suspected and confirming:
+    if suspected and request.confirming:
         note(f"{', '.join(suspected)}: looks like a regression; measuring again to confirm")
-        verdict = confirm(verdict, measure(suspected, plan.seed + 1))
+        again = {name: pair for name, pair in differing.items() if name in suspected}
+        other_order = replace(request.plan, seed=request.plan.seed + 1)
+        verdict = confirm(verdict, _measured(again, request, other_order))
     return Verdict((*verdict.findings, *same), (*verdict.notes, *notes))
 
 
-def _sides(place: Path, model: str | None) -> list[Side]:
+def _measured(pairs: Pairs, request: GateRequest, plan: BenchPlan) -> Verdict:
+    """Measure and judge; where the device or the runner fails, that is invalid."""
+    try:
+        session = _bench(pairs, request, plan)
+    except DeviceError as error:
+        left = _session_of(pairs, request.build, plan)
+        if left is None:
+            lost = [Finding(name, WHOLE_CASE, INVALID, str(error)) for name in pairs]
+            return Verdict(tuple(lost))
+        session = left  # some case failed in every launch; the others have something to say
+    ids = _write_pairs(session, pairs)
+    return judge_interleaved(load(session), ids, request.budgets, force=request.force)
+
+
+def _bench(pairs: Pairs, request: GateRequest, plan: BenchPlan) -> Path:
+    devices = find_devices(request.device_name, touch=request.touch)
+    if len(devices) > 1:
+        raise UsageError(f"{request.device_name} is {len(devices)} devices", "judge one at a time")
+    measured = bench_everywhere(
+        [side.path for pair in pairs.values() for side in pair],
+        request.build,
+        model=None,
+        devices=devices,
+        providers=[request.provider],
+        plan=plan,
+        held_out=request.held_out,
+        force=request.force,
+    )
+    measured.require_all()
+    return measured.folders[0]
+
+
+def _session_of(pairs: Pairs, build: Path, plan: BenchPlan) -> Path | None:
+    """Give the finished session of these files and this plan, if there is one."""
+    wanted = {side.sha256 for pair in pairs.values() for side in pair}
+    for session in reversed(list_sessions(build / SESSIONS)):
+        record = json.loads((session / SESSION_NAME).read_text())
+        there = {one["model_sha256"] for one in record["cases"]}
+        if there == wanted and record["plan"] == json.loads(json.dumps(asdict(plan))):
+            return session
+    return None
+
+
+def _sides(place: Path, side: str, model: str | None) -> list[Side]:
     """Give the current line of a folder, the model files in it, or the one file."""
     if not place.exists():
-        raise ArtifactError(f"no baseline at {place}", "name a folder of artifacts or a model file")
+        raise ArtifactError(f"no {side} at {place}", "name a folder of artifacts or a model file")
     if place.is_file():
         return [_side(read_artifact(place))]
     line = current_line(list_artifacts(place))
@@ -112,7 +160,7 @@ def _side(artifact: Artifact) -> Side:
 
 def _current(sources: Sequence[Path], build: Path, model: str | None) -> list[Side]:
     if not sources:
-        return _sides(build, model)
+        return _sides(build, "model", model)
     return [_side(read_artifact(path)) for path in sources]
 
 
@@ -147,7 +195,6 @@ def _paired(
 def _write_pairs(session: Path, chosen: Mapping[str, tuple[Artifact, Artifact]]) -> dict[str, Pair]:
     """Leave in the session's folder which of its cases are compared; give the same."""
     runs = load(session).runs
-    runs = runs.loc[runs["provider"] == CPU]
     keys = zip(runs["model"], runs["kind"], runs["model_sha256"], strict=True)
     cases = dict(zip(keys, runs["case_id"], strict=True))
 

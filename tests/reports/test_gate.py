@@ -195,6 +195,15 @@ def test_a_launch_taken_again_is_no_failure(judge, write_session, rewrite):
     assert not [note for note in verdict.notes if "failed" in note]
 
 
+@pytest.mark.parametrize("mode", ["memory", "profile"])
+def test_only_launches_that_measure_latency_count(write_session, rewrite, mode):
+    arms = {name: {"latency_ms": 10.0, "kind": "plain"} for name in ("old", "new")}
+    folder = write_session(arms, spread=0.005)
+    rewrite(folder, "runs", lambda runs: runs.assign(mode=mode).where(runs["block"] > 6, runs))
+    verdict = judge_interleaved(load(folder), ARMS, default_budgets())
+    assert (metric(verdict, "latency").n, metric(verdict, "memory").n) == (7, 7)
+
+
 def test_an_arm_that_was_not_measured_is_invalid(judge, write_session):
     frames = load(write_session({"old": {"latency_ms": 10.0}}))
     verdict = judge_interleaved(frames, ARMS, default_budgets())

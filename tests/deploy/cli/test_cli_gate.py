@@ -65,7 +65,7 @@ def test_a_larger_file_ends_with_4(gate):
     said = gate("old", "new")
     assert said.code == REGRESSION
     assert "net/external" in said.out
-    assert said.out.splitlines()[-1] == "gate: regression (1 regression)"
+    assert said.out.splitlines()[-1] == "gate: regression (1 pass, 1 regression)"
 
 
 def test_a_smaller_file_ends_with_0(gate):
@@ -140,6 +140,8 @@ def test_a_budgets_file_in_the_current_folder_counts(sessions, tmp_path, monkeyp
         (["--baseline", "nowhere", "--current", "nowhere"], "no baseline at nowhere: name a"),
         (["--against", "a", "--baseline", "b"], "--against measures both sides"),
         (["--against", "nowhere"], "no baseline at nowhere: name a folder of artifacts"),
+        (["--against", ".", "--provider", "npu"], "provider 'npu' is unknown"),
+        (["--against", ".", "--provider", "cpu,nnapi"], "2 providers: cpu, nnapi: judge one"),
         (["a.onnx"], "files are given, but no --against"),
         (["--json", "--github"], "--json and --github both print"),
         (["--baseline", ".", "--current", "..", "--budgets", "no.toml"], "no budget file at no"),
@@ -212,7 +214,28 @@ def test_a_graph_that_does_not_run_is_invalid_and_not_slower(nets, judged, out, 
     said = mofa("gate", "--against", nets[0], broken, *SHORT, *judged, "--out", out, "--json")
     (found,) = json.loads(said.out)["findings"]
     assert (said.code, found["verdict"]) == (UNDECIDED, "invalid")
-    assert "every launch of net.external failed (load_error" in found["reason"]
+    assert found["reason"].startswith("current: 1 of 1 launches failed (load_error: 1; ")
+
+
+def test_a_case_that_fails_hides_no_regression_of_another(nets, judged, exact_only, tmp_path):
+    sides = {side: tmp_path / side for side in ("old", "new")}
+    for place, net in zip(sides.values(), nets, strict=True):
+        place.mkdir()
+        (place / "net.onnx").write_bytes(net.read_bytes())
+    write_net(sides["old"] / "other.onnx")
+    node = helper.make_node("Reshape", ["image", "wide"], ["restored"], "broken")
+    write_net(sides["new"] / "other.onnx", nodes=[node])
+    files = sorted(sides["new"].glob("*.onnx"))
+    options = ("--budgets", exact_only, "--out", tmp_path / "out", "--json")
+    said = mofa("gate", "--against", sides["old"], *files, *SHORT, *judged, *options)
+    found = {(one["case"], one["verdict"]) for one in json.loads(said.out)["findings"]}
+    assert said.code == REGRESSION
+    assert {("net/external", "regression"), ("other/external", "invalid")} <= found
+
+
+def test_a_device_that_is_not_there_is_refused(refuse, nets, judged):
+    line = refuse("gate", "--against", *nets, "--device", "pixel-99", *judged)
+    assert "no device 'pixel-99'" in line
 
 
 def test_budgets_are_suggested_from_a_long_session(sessions, tmp_path):
