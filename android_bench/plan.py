@@ -30,6 +30,7 @@ class BenchPlan:
         strict_provider: a provider that takes no node is a failed launch.
         max_wait_s: bound on waiting for the device to cool, before each launch.
         attempts: how often a launch is made that was lost or throttled.
+        return_s: how long a phone that went away is waited for before the next launch.
     """
 
     launches: int = 8
@@ -49,13 +50,14 @@ class BenchPlan:
     strict_provider: bool = False
     max_wait_s: float = 180.0
     attempts: int = 3
+    return_s: float = 60.0
 
     def __post_init__(self) -> None:
         for name in ("launches", "min_runs", "threads", "interval_ms", "min_launches", "attempts"):
             _at_least(self, name, 1)
         for name in ("warmup", "seconds", "cooldown_s", "seed", "memory_launches"):
             _at_least(self, name, 0)
-        for name in ("profile_launches", "max_wait_s"):
+        for name in ("profile_launches", "max_wait_s", "return_s"):
             _at_least(self, name, 0)
         if self.timeout_s <= self.seconds:
             raise UsageError(

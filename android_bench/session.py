@@ -3,13 +3,11 @@
 `bench` is a function of cases, plan and device; it holds no state of its own besides the folder.
 """
 
-import hashlib
 import json
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +15,21 @@ from android_bench.attempt import Launcher
 from android_bench.cores import core_mask
 from android_bench.device import Device, DeviceInfo
 from android_bench.finished import Ended, new_run_id, run_row
+from android_bench.identity import hash_of, identity_of, program_hashes
 from android_bench.journal import Journal
-from android_bench.launch import Case, Due, Finished, Session, Slot, Target, case_id, made_with
+from android_bench.launch import Case, Due, Finished, Session, Slot, Target
+from android_bench.layout import Layout, await_return, put_all
 from android_bench.order import all_slots, last_of_slots, launch_order, next_due
 from android_bench.outcome import Outcome
 from android_bench.plan import BenchPlan
 from android_bench.request import REQUEST_NAME, write_request
-from android_bench.rows import SCHEMA_VERSION, RunRow
+from android_bench.rows import RunRow
 from android_bench.sensor_text import CanQuery, HostSource, PhoneSource
 from android_bench.sensors import Sensors
 from android_bench.tables import has_tables, write_tables
 from android_bench.thermal import Guard
-from deploy.artifact import tool_versions
-from deploy.errors import ArtifactError, DataError, DeviceError, UsageError
-from deploy.files import file_sha256, unfinished
+from deploy.errors import DeviceError
+from deploy.files import unfinished
 
 __all__ = ["HOST_RUNNER", "bench", "is_finished", "launch_order", "list_sessions"]
 
@@ -96,14 +95,14 @@ def bench(
     info = device.info()
     sensors = Sensors(PhoneSource(device) if isinstance(device, CanQuery) else HostSource())
     cores = _cores(plan, info, sensors)
-    identity = _identity(cases, plan, info, runner, cores)
-    results = folder / _hash(identity)
+    identity = identity_of(cases, plan, info, runner, cores)
+    results = folder / hash_of(identity)
     slots = all_slots(len(cases), plan)
     if is_finished(results) and not force:
         on_progress(len(slots), len(slots), None)
         return results
     info = _with_sensors(info, sensors)
-    layout = _Layout(cases, identity, device, runner, files)
+    layout = Layout(cases, identity, device, runner, files)
     session = Session(
         session_id=results.name,
         plan=plan,
@@ -111,7 +110,7 @@ def bench(
         tool_version=identity["versions"]["mofa-deploy"],
         runner=runner,
         cores=cores,
-        **_shas(runner),
+        **program_hashes(runner),
     )
     with Journal(results / JOURNAL_NAME, results.name, fresh=force) as journal:
         (results / SESSION_NAME).unlink(missing_ok=True)
@@ -156,7 +155,7 @@ def last_unfinished(folder: Path) -> Path | None:
 
 def _launch_all(
     launcher: Launcher,
-    layout: "_Layout",
+    layout: Layout,
     slots: Sequence[Slot],
     journal: Journal,
     on_progress: Progress,
@@ -165,72 +164,14 @@ def _launch_all(
     targets: list[Target] = []
     while due := next_due(slots, plan, journal.launches):
         if not targets:
-            argv, targets = layout.put()
+            argv, targets = put_all(layout, plan)
             launcher.session = replace(launcher.session, runner=argv)
         finished = launcher.make(targets[due.slot.case], due)
         journal.append(finished)
         on_progress(_done(slots, plan, journal), len(slots), finished.run)
         if finished.run.status == "device_lost":
+            await_return(layout.device, plan)
             targets = []  # a phone that comes back may have lost what lay on it
-
-
-class _Layout:
-    """What has to lie on the device, and putting it there."""
-
-    def __init__(
-        self,
-        cases: Sequence[Case],
-        identity: dict[str, Any],
-        device: Device,
-        runner: Sequence[str],
-        files: Sequence[Path],
-    ) -> None:
-        self._cases, self._described = cases, identity["cases"]
-        self._device, self._runner = device, runner
-        self._files = {str(path): path for path in files}
-
-    def put(self) -> tuple[list[str], list[Target]]:
-        """Put all files on the device, each named by what it holds and put there once.
-
-        Returns:
-            How to call the runner there, and every case with its paths there.
-
-        Raises:
-            DeviceError: the device refuses, or is gone.
-        """
-        there: dict[str, str] = {}
-
-        def put(local: Path, name: str) -> str:
-            if name not in there:
-                there[name] = str(self._device.push(local, name))
-            return there[name]
-
-        argv = [
-            put(self._files[word], self._files[word].name) if word in self._files else word
-            for word in self._runner
-        ]
-        return argv, [
-            replace(
-                target,
-                model=put(target.case.artifact.path, target.model),
-                input=put(target.case.input, target.input),
-            )
-            for target in self.targets()
-        ]
-
-    def targets(self) -> list[Target]:
-        """Give every case, with the names that its files get on the device."""
-        return [
-            Target(
-                case,
-                one["case_id"],
-                # its ending tells the runtime the format
-                model=f"{one['model_sha256']}{case.artifact.path.suffix or '.onnx'}",
-                input=f"{one['input_sha256']}.f32",
-                input_sha256=one["input_sha256"],
-            )
-            for case, one in zip(self._cases, self._described, strict=True)
-        ]
 
 
 def _leave(device: Device) -> None:
@@ -267,82 +208,9 @@ def _with_sensors(info: DeviceInfo, sensors: Sensors) -> DeviceInfo:
     )
 
 
-def _shas(runner: Sequence[str]) -> dict[str, str | None]:
-    """Give the hashes of the runner and of the library that it is told to load."""
-    library = next(
-        (after for word, after in pairwise(runner) if word == "--library"),
-        None,
-    )
-    files = [word for word in runner if word != library and Path(word).is_file()]
-    return {
-        "runner_sha256": file_sha256(Path(files[-1])) if files else None,
-        "runtime_sha256": file_sha256(Path(library))
-        if library and Path(library).is_file()
-        else None,
-    }
-
-
-def _identity(
-    cases: Sequence[Case],
-    plan: BenchPlan,
-    info: DeviceInfo,
-    runner: Sequence[str],
-    cores: str | None,
-) -> dict[str, Any]:
-    """Give all that makes a session this one and no other. The host's name is in no part of it."""
-    if not cases:
-        raise UsageError("there is nothing to measure", "name a model file")
-    described = [_describe(case, plan, cores) for case in cases]
-    ids = [one["case_id"] for one in described]
-    for case, one in zip(cases, ids, strict=True):
-        if ids.count(one) > 1:
-            raise UsageError(f"{case.artifact.path} is given twice", "name each case once")
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "plan": asdict(plan),
-        "cases": described,
-        "device_id": info.device_id,
-        "versions": tool_versions("onnxruntime"),
-        # its paths are this machine's own business, and what is in its files is not
-        "runner": _hash([list(runner), *_shas(runner).values()]),
-    }
-
-
-def _describe(case: Case, plan: BenchPlan, cores: str | None) -> dict[str, Any]:
-    artifact = case.artifact
-    if not artifact.path.is_file():
-        raise ArtifactError(
-            f"no model file at {artifact.path}", "check the path, or run the stage before"
-        )
-    if file_sha256(artifact.path) != artifact.sha256:
-        raise ArtifactError(
-            f"{artifact.path} has changed since it was read", "run the stage before it again"
-        )
-    if not case.input.is_file():
-        raise DataError(f"no input file at {case.input}", "check the path")
-    input_sha256 = file_sha256(case.input)
-    return {
-        "case_id": case_id(case, plan, input_sha256, cores),
-        "model": artifact.model,
-        "kind": artifact.kind,
-        "target": artifact.target,
-        "model_sha256": artifact.sha256,
-        "input_sha256": input_sha256,
-        "opt_level": case.opt_level,
-        "config": dict(case.config),
-        "provider": case.provider,
-        "provider_options": dict(case.provider_options),
-        **made_with(artifact),
-    }
-
-
-def _hash(what: Any) -> str:
-    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
-
-
 def _skipped(
     session: Session,
-    layout: _Layout,
+    layout: Layout,
     slots: Sequence[Slot],
     journal: Journal,
     error: DeviceError,

@@ -20,6 +20,7 @@ from deploy.errors import UsageError
         ("min_launches", 0),
         ("attempts", 0),
         ("max_wait_s", -1),
+        ("return_s", -1),
         ("until_interval_pct", 0),
         ("cores", "fast"),
     ],

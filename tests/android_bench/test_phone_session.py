@@ -1,0 +1,193 @@
+"""Whole sessions on an emulated phone: the real adb server, the real harness, faults in between."""
+
+import os
+import threading
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from bench_examples import QUICK, as_text, calls, launch_records, write_runner
+
+from android_bench.adb import AdbDevice
+from android_bench.programs import Programs
+from android_bench.runner import host_command
+from android_bench.session import bench, is_finished
+from deploy.commands.bench_devices import Job, measure
+from deploy.errors import DeviceError
+
+LAUNCH = "--min-runs"  # in the command that starts a launch, and in no other
+
+
+@pytest.fixture
+def stand_in(tmp_path):
+    """A stand-in for the runner, put on the phone as the real one is."""
+
+    def make(body=""):
+        # an emulated phone has one fast core, and one thread is asked for
+        prints = as_text(launch_records(protocol=2, cores_asked="2"))
+        runner = write_runner(tmp_path, body, prints=prints)
+        return {"runner": runner, "files": [Path(runner[-1])]}
+
+    return make
+
+
+@pytest.fixture
+def device():
+    """Give a function that makes the device of an emulated phone, and leave nothing on it."""
+    made = []
+
+    def make(phone, **options):
+        made.append(AdbDevice(phone.serial, **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.remove()
+
+
+def first_call_waits(folder, how):
+    """Give what a stand-in does in its first call alone: tell that it runs, then wait."""
+    for name in ("runs", "go"):
+        os.mkfifo(folder / name)
+    how = how.format(go=str(folder / "go"))
+    return (
+        f"if len(open({str(folder / 'calls')!r}).read()) == 1:\n"
+        f"    open({str(folder / 'runs')!r}, 'w').close(); {how}"
+    )
+
+
+@contextmanager
+def once_it_runs(folder, action):
+    """Do something once the first call runs, beside the block."""
+
+    def wait_and_act():
+        (folder / "runs").read_text()
+        action()
+
+    acting = threading.Thread(target=wait_and_act)
+    acting.start()
+    yield
+    acting.join()
+
+
+def release(folder):
+    """Let the first call go on."""
+    (folder / "go").write_text("")
+
+
+def table(results, name="runs"):
+    return pd.read_parquet(results / f"{name}.parquet")
+
+
+def test_a_session_on_a_phone_with_the_real_runner(start_phone, device, case, tmp_path):
+    program, _, library = host_command()  # an emulated phone runs what this machine runs
+    plan = replace(QUICK, launches=1, memory_launches=1, profile_launches=1)
+    phone = start_phone()
+    results = bench(
+        [case],
+        plan,
+        device(phone),
+        tmp_path / "out",
+        runner=[program, "--library", library],
+        files=[Path(program), Path(library)],
+    )
+    runs = table(results)
+    assert runs[["mode", "status"]].to_numpy().tolist() == [
+        ["latency", "ok"],
+        ["memory", "ok"],
+        ["profile", "ok"],
+    ]
+    timed = runs.iloc[0]
+    assert (timed["output_checked"], timed["output_ok"]) == (True, True)
+    assert (timed["thermal_source"], timed["thermal_status_start"]) == ("service", 0)
+    assert (timed["temp_start_c"], timed["battery_level_pct"]) == (31.2, 87.0)
+    assert (timed["freq_cap_min_pct"], timed["cores_asked"]) == (100.0, "2")
+    assert {"thermal_status", "temp_c", "freq_cap_khz"} <= set(
+        table(results, "telemetry")["metric"]
+    )
+    assert not table(results, "ops").empty
+    phone_row = table(results, "devices").iloc[0]
+    assert (phone_row["is_phone"], phone_row["android_release"]) == (True, "14")
+    assert not list(phone.storage.glob("mofa-deploy/*/*.onnx"))
+
+
+def test_a_cable_that_is_pulled_during_a_launch_costs_nothing(
+    start_phone, device, case, tmp_path, stand_in
+):
+    phone = start_phone()
+    waits = first_call_waits(tmp_path, "open({go!r}).close()")
+    with once_it_runs(tmp_path, lambda: (phone.unplug(), phone.plug(), release(tmp_path))):
+        results = bench([case], QUICK, device(phone), tmp_path / "out", **stand_in(waits))
+    runs = table(results)
+    assert runs["status"].tolist() == ["ok", "ok"]
+    assert (runs["attempt"].tolist(), calls(tmp_path)) == ([1, 1], 2)
+
+
+def test_a_launch_that_a_reboot_ended_is_marked_and_taken_again(
+    start_phone, device, case, tmp_path, stand_in
+):
+    phone = start_phone()
+    waits = first_call_waits(tmp_path, "time.sleep(60)")  # the reboot ends it
+    with once_it_runs(tmp_path, phone.reboot):
+        results = bench([case], QUICK, device(phone), tmp_path / "out", **stand_in(waits))
+    runs = table(results)
+    assert runs["status"].tolist() == ["device_lost", "ok", "ok"]
+    assert runs["attempt"].tolist() == [1, 2, 1]
+
+
+def test_a_phone_that_stays_away_is_a_session_that_goes_on_when_it_is_back(
+    start_phone, device, case, tmp_path, stand_in
+):
+    phone, runner = start_phone(), stand_in()
+    plan, out = replace(QUICK, launches=3, return_s=0.2), tmp_path / "out"
+
+    def leave_after_one(done, total, run):
+        if done == 1:
+            phone.unplug()
+
+    with pytest.raises(DeviceError):
+        bench(
+            [case],
+            plan,
+            device(phone, return_s=0.2),
+            out,
+            on_progress=leave_after_one,
+            **runner,
+        )
+    (results,) = out.iterdir()
+    assert table(results)["status"].tolist() == ["ok", "device_lost", "skipped"]
+    phone.plug()
+    assert bench([case], plan, device(phone), out, **runner) == results
+    runs = table(results)
+    assert runs[runs["status"] == "ok"]["block"].tolist() == [0, 1, 2]
+    assert is_finished(results)
+
+
+def test_of_two_phones_the_one_that_dies_does_not_stop_the_other(
+    start_phone, device, case, tmp_path, stand_in
+):
+    good, dying = start_phone(), start_phone()
+    dead = threading.Event()
+
+    def die():
+        dying.unplug()
+        dead.set()
+
+    dying.when(LAUNCH, die)
+    good.when(LAUNCH, lambda: dead.wait(30))
+    jobs = [
+        Job(one, replace(one.info(), name=name), [case])
+        for name, one in (("good", device(good)), ("dying", device(dying, return_s=0.2)))
+    ]
+    runner = stand_in()
+    folders, failed = measure(
+        jobs,
+        replace(QUICK, return_s=0.2),
+        tmp_path / "out",
+        force=False,
+        programs=lambda job: Programs(runner["runner"], runner["files"]),
+    )
+    assert list(failed) == ["dying"]
+    assert [table(folder)["status"].tolist() for folder in folders] == [["ok", "ok"]]
