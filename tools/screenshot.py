@@ -2,8 +2,8 @@
 
     python tools/screenshot.py build/report/report.html docs/report.png
 
-It is the upper part of the page, as chromium shows it on a desk, in few colours so that it stays
-small. `--whole`, `--dark` and `--width 390` show the rest, the night and a phone.
+It is the upper part of the page, as chromium shows it on a desk, with a palette so that it
+stays small. `--whole`, `--dark` and `--width 390` show the rest, the night and a phone.
 """
 
 import argparse
@@ -14,8 +14,6 @@ from pathlib import Path
 from browser import browser_page, find_chromium
 from PIL import Image
 
-_COLOURS = 128
-
 
 def main() -> int:
     """Parse, take the picture, print where it is."""
@@ -23,7 +21,7 @@ def main() -> int:
     parser.add_argument("page", type=Path)
     parser.add_argument("picture", type=Path)
     parser.add_argument("--width", type=int, default=1200, help="of the screen, in pixels")
-    parser.add_argument("--height", type=int, default=1000)
+    parser.add_argument("--height", type=int, default=1290)
     parser.add_argument("--dark", action="store_true")
     parser.add_argument("--whole", action="store_true", help="the page from top to bottom")
     options = parser.parse_args()
@@ -40,15 +38,15 @@ def main() -> int:
         page.open(options.page)
         png = page.screenshot(whole=options.whole)
     options.picture.parent.mkdir(parents=True, exist_ok=True)
-    in_few_colours(png).save(options.picture, optimize=True)
+    with_palette(png).save(options.picture, optimize=True)
     print(f"{options.picture}: {options.picture.stat().st_size // 1024} KiB")
     return 0
 
 
-def in_few_colours(png: bytes) -> Image.Image:
-    """Give the picture with a palette."""
+def with_palette(png: bytes) -> Image.Image:
+    """Give the picture in few colours, chosen so that no mark takes another's."""
     picture = Image.open(io.BytesIO(png)).convert("RGB")
-    return picture.quantize(_COLOURS, dither=Image.Dither.NONE)
+    return picture.quantize(256, kmeans=8, dither=Image.Dither.NONE)
 
 
 if __name__ == "__main__":

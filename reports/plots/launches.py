@@ -1,5 +1,7 @@
 """Each launch as a mark: how far launches of one graph lie apart, and whether they drift."""
 
+from collections.abc import Hashable, Mapping
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -10,6 +12,7 @@ from reports.plots.cases import Case, Plot, drawn_cases, left_out, thinned
 from reports.plots.style import TEXT, label_rows, look, one_figure, row_height_in, to_svg
 from reports.rounding import rounded
 
+_EMPTY = 0.4  # of the axis left of all marks: more hides how far launches lie apart
 _MOST_MARKS = 1200  # of all cases together
 
 
@@ -27,13 +30,23 @@ def launch_strip(frames: Frames, summary: pd.DataFrame) -> Plot | None:
             own_ms = by_case.get(case.key, pd.Series(dtype=float)).to_numpy(float)
             _draw_row(axes, case, thinned(own_ms[np.isfinite(own_ms)], most))
         label_rows(axes, [case.label for case in cases])
-        axes.set_xlim(left=0)
+        left_ms = _left_end(by_case)
+        axes.set_xlim(left=left_ms)
         axes.set_xlabel("latency (ms)")
         svg = to_svg(figure, f"Latency of each launch. {_said(cases)}")
     note = "A mark is one launch's median, the first on top; the bar is the 95 % interval."
+    if left_ms:
+        note += " The axis does not begin at zero."
     if (launches.groupby(CASE_KEY).size() > most).any():
         note += f" About {most} launches of each graph are drawn, the fastest and slowest too."
     return Plot("latency", "Launch by launch", note + left_out(summary), svg)
+
+
+def _left_end(by_case: Mapping[Hashable, "pd.Series[float]"]) -> float:
+    """Give where the axis begins: at zero, unless most of it would be empty."""
+    least = min(own_ms.min() for own_ms in by_case.values())
+    most = max(own_ms.max() for own_ms in by_case.values())
+    return max(least - 0.15 * (most - least), 0.0) if least > _EMPTY * most else 0.0
 
 
 def _draw_row(axes: Axes, case: Case, own_ms: np.ndarray) -> None:
