@@ -56,7 +56,8 @@ def to_markdown(grid: Grid) -> str:
     ]
     lines = [_markdown_row(row, grid.columns, widths) for row in (header, rule, *rows)]
     notes = [f"- {_one_line(note)}" for note in (*_numbered(grid), *grid.remarks)]
-    return "\n".join([_one_line(grid.caption), "", *lines, "", *notes]) + "\n"
+    below = ["", *notes] if notes else []
+    return "\n".join([_one_line(grid.caption), "", *lines, *below]) + "\n"
 
 
 def _markdown_row(cells: list[str], columns: tuple[Column, ...], widths: list[int]) -> str:
@@ -69,7 +70,11 @@ def _markdown_row(cells: list[str], columns: tuple[Column, ...], widths: list[in
 
 def _one_line(text: str) -> str:
     """Keep names from opening a cell, a tag or a line of their own."""
-    return " ".join(text.split()).replace("|", r"\|").replace("<", "&lt;")
+    return _flat(text).replace("|", r"\|").replace("<", "&lt;")
+
+
+def _flat(text: str) -> str:
+    return " ".join(text.split())
 
 
 def to_latex(grid: Grid) -> str:
@@ -120,7 +125,7 @@ def _latex_cell(grid: Grid, cell: Cell) -> str:
 
 def latex_text(text: str) -> str:
     """Give text with what LaTeX would read as commands made harmless."""
-    one_line = " ".join(text.split())
+    one_line = _flat(text)
     return "".join(_LATEX.get(sign, sign) for sign in one_line)
 
 
@@ -135,9 +140,9 @@ def to_csv(grid: Grid) -> str:
     for row in grid.rows:
         fields: list[object] = []
         for column, cell in zip(grid.columns, row, strict=True):
-            fields.append(cell.text if column.words else _number(cell.value))
+            fields.append(_flat(cell.text) if column.words else _number(cell.value))
             fields += [_number(cell.low), _number(cell.high)] if column.ends else []
-        writer.writerow([*fields, "; ".join(note for cell in row for note in cell.notes)])
+        writer.writerow([*fields, _flat("; ".join(note for cell in row for note in cell.notes))])
     return out.getvalue()
 
 
