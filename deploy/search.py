@@ -24,6 +24,7 @@ METHODS_TRIED = (
     "percentile-99.9",
     "percentile-99.5",
     "percentile-99",
+    "percentile-98",
 )
 MOST_EQUALIZED = 3  # range methods that equalization is tried with: the best without it
 # smaller differences do not decide: of the picture, and of how close the graph is to its float form
@@ -35,8 +36,8 @@ class Score:
     """How good an integer graph is.
 
     Attributes:
-        db: PSNR against the truth; where there is none, against the float graph.
-        vs_fp32_db: PSNR against the float graph.
+        db: PSNR against the truth; where there is none, against the float graph. Mean over images.
+        vs_fp32_db: PSNR against the float graph, mean over images.
     """
 
     db: float
