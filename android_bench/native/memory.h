@@ -219,11 +219,11 @@ static void *sample_memory(void *unused)
     (void)unused;
     const struct timespec pause = {sampler.interval_ms / 1000,
                                    sampler.interval_ms % 1000 * 1000000};
-    while (!atomic_load(&sampler.stop)) {
+    for (;;) {
         nanosleep(&pause, NULL);
+        if (atomic_load(&sampler.stop)) return NULL;
         print_smaps();
     }
-    return NULL;
 }
 
 /* Take the one reading of the baseline and go on in a thread. */
@@ -240,8 +240,10 @@ static void start_sampler(long interval_ms)
 static void end_sampled_phase(enum Phase phase)
 {
     print_smaps();
-    if (phase != STEADY) atomic_store(&sampler.phase, (int)phase + 1);
-    if (phase != STEADY) return;
+    if (phase != STEADY) {
+        atomic_store(&sampler.phase, (int)phase + 1);
+        return;
+    }
     atomic_store(&sampler.stop, true);
     pthread_join(sampler.thread, NULL);
 }

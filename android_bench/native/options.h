@@ -121,7 +121,7 @@ static void parse_mask(const char *option, const char *text)
 /* Take one option and its value; false where there is no such option. */
 static bool parse_option(const char *name, char *value)
 {
-    const int64_t many = 1000000000;
+    const int64_t many = 10000000; /* samples of 16 bytes each */
     struct { const char *name; const char **text; } texts[] = {
         {"--library", &options.library}, {"--input", &options.input}, {"--save", &options.save},
         {"--output", &options.output}, {"--profile", &options.profile}};

@@ -456,9 +456,9 @@ static void put_shares(const struct Share *shares, size_t n)
     put_key("providers");
     put("{");
     for (size_t i = 0; i < n; i++) {
-        out_first = i == 0;
-        put_key(shares[i].provider);
-        put("{");
+        if (i > 0) put(",");
+        put_text(shares[i].provider);
+        put(":{");
         out_first = true;
         put_number("nodes", shares[i].nodes);
         put_size("partitions", shares[i].partitions);
@@ -562,7 +562,7 @@ static void print_samples(int64_t n)
         put_field("phase", i == 0 ? "first" : i <= options.warmup ? "warmup" : "steady");
         put_number("t_start_ns", samples[i][0]);
         put_number("latency_ns", samples[i][1]);
-        end_record();
+        end_record_unflushed();
     }
 }
 

@@ -209,6 +209,14 @@ static void begin_record(const char *name)
     put_field("record", name);
 }
 
+/* End a record; it goes out with the next one that is flushed. */
+static void end_record_unflushed(void)
+{
+    put("}\n");
+    pthread_mutex_unlock(&out_taken);
+}
+
+/* End a record and give it to standard output at once, so that a crash leaves it there. */
 static void end_record(void)
 {
     put("}\n");
@@ -244,8 +252,9 @@ __attribute__((format(printf, 2, 3), noreturn)) static void fail(int stage, cons
     begin_record("error");
     put_field("stage", stage == EXIT_LOAD ? "load" : stage == EXIT_RUN ? "run" : "provider");
     put_field("message", text);
-    end_record();
-    _exit(stage);
+    put("}\n");
+    flush_out();
+    _exit(stage); /* with the turn of the record, so that no other thread prints after it */
 }
 
 #endif

@@ -76,6 +76,17 @@ def test_the_sampler_sees_what_the_model_takes(folder):
     assert anonymous["steady"] - anonymous["baseline"] >= 4 * np.prod(SHAPE) * 128 * 128
 
 
+def test_a_memory_launch_that_is_killed_has_told_how_far_it_came(folder):
+    command = [*host_command(), "net.onnx", "--input", "input.f32", "--output", "output.f32"]
+    command += ["--mode", "memory", "--interval-ms", "1", "--seconds", "30"]
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as process:
+        lines = []
+        while not lines or json.loads(lines[-1]).get("phase") != "steady":
+            lines.append(process.stdout.readline())
+        process.kill()
+    assert {json.loads(line)["record"] for line in lines} >= {"begin", "session", "smaps"}
+
+
 def test_a_profile_is_left_where_it_was_asked_for_and_names_each_nodes_provider(folder):
     seen = launch(folder, "--mode", "profile", "--profile", "profile.json")
     text = (folder / "profile.json").read_text()
