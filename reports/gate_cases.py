@@ -113,7 +113,8 @@ def _usable(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _by_block(rows: pd.DataFrame, metric: str) -> "pd.Series[float]":
     """Give one value a block; a launch that was taken again has one good attempt."""
-    return _usable(rows).groupby(["session_id", "block"])[metric].median().dropna()
+    values = _usable(rows).groupby(["session_id", "block"])[metric].median()
+    return values[values > 0]  # also drops what is missing; a ratio needs no zero
 
 
 def _exact(rows: pd.DataFrame) -> dict[str, float]:
@@ -124,7 +125,8 @@ def _exact(rows: pd.DataFrame) -> dict[str, float]:
         "coverage": coverage.min(),
         "size": rows["model_bytes"].astype("float64").max() / _MIB,
     }
-    return {name: float(value) for name, value in values.items() if not pd.isna(value)}
+    known = {name: float(value) for name, value in values.items() if not pd.isna(value)}
+    return {name: value for name, value in known.items() if value > 0 or name != "size"}
 
 
 def _judged(rows: pd.DataFrame, of_latency: pd.DataFrame) -> tuple[str | None, tuple[str, ...]]:

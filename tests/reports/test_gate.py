@@ -144,6 +144,13 @@ def test_a_psnr_that_got_lost_is_invalid(judge):
     assert metric(judge(new={"psnr_db": None}), "psnr").verdict == "invalid"
 
 
+@pytest.mark.parametrize("nothing", [None, 0])
+def test_a_side_without_memory_is_not_judged_by_it(judge, nothing):
+    assert metric(judge(new={"peak_rss_bytes": nothing}), "memory").verdict == "invalid"
+    found = judge(old={"peak_rss_bytes": nothing}).findings
+    assert "memory" not in [one.metric for one in found]
+
+
 def test_scores_on_other_images_are_not_compared(judge):
     found = metric(judge(new={"degraded_psnr_db": 19.0}), "psnr")
     assert (found.verdict, found.reason) == ("invalid", "scored on other images on each side")

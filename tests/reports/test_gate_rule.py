@@ -12,6 +12,8 @@ from gate_simulation import (
     the_rule,
     the_rule_over_sessions,
 )
+from hypothesis import given
+from hypothesis import strategies as st
 
 from reports.rule import decide, launches_to_decide, log_budget
 from reports.stats import paired_change
@@ -70,6 +72,35 @@ def test_without_noise_the_budget_alone_decides(log_ratio, expected):
     new = np.exp(log_ratio + np.tile([1e-5, -1e-5], 4))[None]
     (verdict,) = decide(paired_change(np.ones((1, 8)), new), BUDGET, RULE_OUT)
     assert verdict == expected
+
+
+OPPOSITE = {"regression": {"improvement"}, "improvement": {"regression"}}
+changes = st.lists(st.floats(-0.3, 0.3), min_size=3, max_size=10)
+
+
+@given(changes)
+def test_what_is_a_regression_one_way_is_an_improvement_the_other(log_ratios):
+    old, new = np.ones((1, len(log_ratios))), np.exp([log_ratios])
+    (forth,) = decide(paired_change(old, new), BUDGET, RULE_OUT)
+    (back,) = decide(paired_change(new, old), BUDGET, RULE_OUT)
+    assert back in OPPOSITE.get(forth, {"pass", "inconclusive"})
+
+
+@given(changes, st.floats(0.1, 0.5))
+def test_a_wider_budget_never_makes_a_regression(log_ratios, wider):
+    change = paired_change(np.ones((1, len(log_ratios))), np.exp([log_ratios]))
+    if decide(change, BUDGET + wider, RULE_OUT + wider) == "regression":
+        assert decide(change, BUDGET, RULE_OUT) == "regression"
+
+
+@given(st.lists(st.lists(st.floats(-0.3, 0.3), min_size=8, max_size=8), min_size=2, max_size=4))
+def test_more_cases_never_make_a_regression_of_one_that_is_none_alone(cases):
+    change = paired_change(np.ones((len(cases), 8)), np.exp(cases))
+    alone = [
+        decide(paired_change(np.ones((1, 8)), np.exp([one])), BUDGET, RULE_OUT)[0] for one in cases
+    ]
+    together = decide(change, BUDGET, RULE_OUT)
+    assert all(alone[i] == "regression" for i in np.flatnonzero(together == "regression"))
 
 
 def test_a_change_that_may_be_large_is_no_pass():
