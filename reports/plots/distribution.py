@@ -9,7 +9,7 @@ from reports.plots.labels import Label, place_labels
 from reports.plots.style import legend_above, look, one_figure, to_svg
 
 _SHARES = np.linspace(0, 1, 201)  # bounds the drawing, however many samples there are
-_MOST_NAMES = 8  # named at their lines; more go into a legend
+_MOST_NAMES = 5  # named at their lines; more go into a legend
 _BEYOND = 1.5  # times the 99.5th percentile: slower ones would squeeze the rest
 
 

@@ -32,7 +32,7 @@ def memory_by_phase(frames: Frames, summary: pd.DataFrame) -> Plot | None:
     cases = [case for case in drawn_cases(summary) if case.key in by_phase]
     if not cases:
         return None
-    with one_figure(3.0) as (figure, axes):
+    with one_figure(2.7) as (figure, axes):
         for case in cases:
             colour, marker = look(case.place)
             own_mib = by_phase[case.key]

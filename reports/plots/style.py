@@ -42,6 +42,8 @@ HALO = "halo"  # id of a text that has to stay readable where it crosses a line
 WIDTH_IN = 4.6
 SMALL_PT = 9.0
 FONT_PT = 10.0
+_LEGEND_ROW_IN = 0.19
+_LINE_CHARS = 58  # of a legend
 _HALO_STYLE = f"paint-order: stroke; stroke: {_ROLES['page']}; stroke-width: 3"
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text: small, searchable, in the page's font
@@ -113,12 +115,14 @@ def label_rows(axes: Axes, labels: list[str]) -> None:
 
 
 def legend_above(figure: Figure, axes: Axes, markerscale: float = 1.0) -> None:
-    """Put the legend over the plot, in columns."""
+    """Put the legend over the plot, in columns, and make room for it."""
     handles, labels = axes.get_legend_handles_labels()
     widest = max((len(label) for label in labels), default=0)
-    columns = max(1, min(4, 52 // (widest + 5)))
+    columns = max(1, min(4, _LINE_CHARS // (widest + 5)))
     if len(labels) == 4 and columns == 3:
         columns = 2  # no entry alone in a row below a full one
+    rows = -(-len(labels) // columns)
+    figure.set_figheight(figure.get_figheight() + rows * _LEGEND_ROW_IN)
     figure.legend(
         handles,
         labels,

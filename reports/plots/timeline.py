@@ -98,7 +98,7 @@ def _note(session: _Session) -> str:
     statuses = telemetry.loc[telemetry["metric"] == "thermal_status", "value"]
     if not statuses.empty:
         worst = _THERMAL[min(int(statuses.max()), len(_THERMAL) - 1)]
-        note += f" The system's own worst word on heat: {worst}."
+        note += f" Highest thermal status that the system told: {worst}."
     return note
 
 

@@ -126,7 +126,7 @@ def test_more_graphs_than_fit_are_counted_in_the_note(frames_of):
 def test_temperature_and_frequency_stand_under_the_latency(phone_plots):
     plot = phone_plots["Over time"]
     assert {"°C", "GHz", "skin", "battery", "cpu7", "throttled"} <= set(texts_of(plot))
-    assert "The system's own worst word on heat: moderate." in plot.note
+    assert "Highest thermal status that the system told: moderate." in plot.note
 
 
 def test_cores_that_share_a_clock_are_one_line(phone_plots):
