@@ -28,6 +28,7 @@ from deploy.errors import FidelityError, GraphError
 from deploy.fidelity import Probe, psnr_between_db
 from deploy.files import temporary_beside
 from deploy.inference import Run, open_run
+from deploy.integer_forms import integer_forms_of, use_integer_forms
 from deploy.onnx_file import image_input, load_graph
 from deploy.pipeline import Pipeline, Rgb
 from deploy.placement import IMAGE_RANGE, TARGETS, Placement, Target, place
@@ -95,6 +96,7 @@ def quantize(
         "weights": target.weights,
         "per_channel": True,
         "recipe": recipe.record(),
+        "integer_forms": list(integer_forms_of(target)),
         "crops": dict(crops),
         "crops_sha256": base.statistics.origin.crops_sha256,
         **inherited(fp32),
@@ -179,6 +181,9 @@ def integer_graph(
     model = float_model(load_graph(base.path))
     placement = placement_of(model, target, recipe, input_range=input_range)
     ranges = chosen_ranges(base.statistics, target, recipe)
+    same = use_integer_forms(model, placement, target)
+    ranges |= {new: ranges[old] for new, old in same.items() if old in ranges}
+    placement = placement_of(model, target, recipe, input_range=input_range)
     quantized = write_qdq(model, placement, ranges, target)
     if recipe.correct_bias:
         corrected = correct_bias(model, quantized, base.means)

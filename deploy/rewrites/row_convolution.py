@@ -19,9 +19,17 @@ pieces. More is multiplied, by zeros. So B O is 16 for what has up to 8 outputs 
 filled up by zeros, which are cut off again), and B is 2 for the first convolution, whose windows
 have few channels. Kernels of one column share nothing and are left alone.
 
-An int8 NAFNet of width 16 at 64x64 executed on ARM with dotprod, in million instructions: 33.4 with
-padded ends, 32.1 with blocks, 32.0 with a row of 4 pixels for the last convolution and 31.5 with
-rows of 2 for the first one too. In float it executed 50.6, 49.9, 50.3 and 51.1.
+A NAFNet of width 16 executed on ARM with dotprod, in million instructions at 64x64, and took on x86
+with VNNI, against blocks, at 256x256 (1 thread, medians of 50 alternating runs):
+
+                                 ARM int8    ARM float    x86 int8    x86 float
+    padded ends                    33.4         50.6
+    blocks                         32.1         49.9         1            1
+    rows, the last convolution     32.0         50.3        1.01         0.98
+    rows, the first one too        31.5         51.1        0.99         1.04
+
+In float the Transposes behind the first convolution are real. So `auto` leaves it, and
+`deploy.integer_forms` gives it rows when the graph is quantized.
 """
 
 from collections.abc import Sequence
@@ -52,13 +60,20 @@ MOST_INPUTS, FIRST_OUTPUTS, FIRST_BLOCK = 4, 16, 2
 
 
 @dataclass(frozen=True)
-class _Row:
-    pixels: int  # B
-    filled: int  # O, with those of zeros
+class Row:
+    """How many pixels are made at a time, and of how many channels.
+
+    Attributes:
+        pixels: B above.
+        filled: O above, with channels of zeros.
+    """
+
+    pixels: int
+    filled: int
 
 
 def use_row_convolution(model: ir.Model, form: EndsForm = "auto") -> Outcome:
-    """Rewrite in place for `rows` and `auto`, which is `rows` wherever that is possible."""
+    """Rewrite in place: `auto` what has few outputs, `rows` the first convolution too."""
     outcome = Outcome()
     if form not in ("auto", "rows"):
         return outcome
@@ -68,27 +83,35 @@ def use_row_convolution(model: ir.Model, form: EndsForm = "auto") -> Outcome:
             continue
         shape = node.outputs[0].shape
         width = shape[3] if shape is not None and len(shape) == 4 else None
-        row = _row(conv, width)
+        row = row_of(conv, width, first=form == "rows" and _reads_input(conv))
         if row is None:
             continue
         name = node.name or ""
         if isinstance(row, str):
             outcome.skipped[name] = row
             continue
-        _replace(model.graph, conv, row)
+        put_rows(model.graph, conv, row)
         outcome.applied.append(name)
         outcome.forms[name] = f"rows of {row.pixels} pixels"
     return outcome
 
 
-def _row(conv: Convolution, width: object) -> _Row | str | None:
-    """Give the row that pays for a convolution; why there is none, or None where none would."""
-    outputs, inputs = conv.weight.shape[:2]
+def _reads_input(conv: Convolution) -> bool:
     image = conv.node.inputs[0]
-    is_first = image is not None and image.is_graph_input() and inputs <= MOST_INPUTS
+    return image is not None and image.is_graph_input()
+
+
+def row_of(conv: Convolution, width: object, *, first: bool) -> Row | str | None:
+    """Give the row that pays for a convolution; why there is none, or None where none would.
+
+    Args:
+        width: of what it makes.
+        first: it reads the image, and its kernels are integer.
+    """
+    outputs, inputs = conv.weight.shape[:2]
     if outputs <= MOST_CHANNELS:
         filled = 1 << (outputs - 1).bit_length()
-    elif is_first and outputs == FIRST_OUTPUTS:
+    elif first and inputs <= MOST_INPUTS and outputs == FIRST_OUTPUTS:
         filled = outputs
     else:
         return None
@@ -103,13 +126,17 @@ def _row(conv: Convolution, width: object) -> _Row | str | None:
         pixels //= 2
     if pixels == 1:
         return f"its width is odd: {width}"
-    return _Row(pixels, max(OUTPUTS // pixels, filled))
+    return Row(pixels, max(OUTPUTS // pixels, filled))
 
 
-def _replace(graph: ir.Graph, conv: Convolution, row: _Row) -> None:
+def put_rows(graph: ir.Graph, conv: Convolution, row: Row) -> list[tuple[ir.Value, ir.Node]]:
     """Put rows in the place of a convolution, and of what works on each value of it alone.
 
     That stays beside the convolution, which takes a Relu in.
+
+    Returns:
+        Each value that was there, and the node that now makes its values in rows; that of the
+        convolution first.
     """
     name, image, shape = conv.node.name, conv.node.inputs[0], conv.node.outputs[0].shape
     assert image is not None and shape is not None
@@ -120,6 +147,7 @@ def _replace(graph: ir.Graph, conv: Convolution, row: _Row) -> None:
     nodes[0].outputs[0].shape = ir.Shape([batch, outputs, height, across])
     old = _with_elementwise(conv.node)
     nodes += _copies(old[1:], nodes[0].outputs[0])
+    made = list(zip((node.outputs[0] for node in old), nodes, strict=True))
     steps: list[LayoutStep] = [
         ("Transpose", "to_last", CHANNELS_LAST, [batch, height, across, outputs]),
         ("Reshape", "pixels", (0, 0, width, row.filled), [batch, height, width, row.filled]),
@@ -130,6 +158,7 @@ def _replace(graph: ir.Graph, conv: Convolution, row: _Row) -> None:
         nodes.append(cut_channels(graph, nodes[-1].outputs[0], channels, name=f"{name}_cut"))
     replace_value(graph, old[-1], nodes)
     graph.remove(old[:-1], safe=True)
+    return made
 
 
 def _with_elementwise(node: ir.Node) -> list[ir.Node]:
@@ -155,7 +184,7 @@ def _copies(nodes: Sequence[ir.Node], value: ir.Value) -> list[ir.Node]:
     return made
 
 
-def _of_rows(conv: Convolution, row: _Row) -> Convolution:
+def _of_rows(conv: Convolution, row: Row) -> Convolution:
     """Give the convolution whose outputs are the pixels of a row, all channels of one first."""
     channels, inputs, height, width = conv.weight.shape
     shape = (row.pixels, row.filled, inputs, height, width + row.pixels - 1)

@@ -77,9 +77,10 @@ def test_a_width_that_rows_of_four_do_not_divide_has_rows_of_two():
     assert_same_output(model, copy, drawn(1, 5, 4, 6))
 
 
-def test_the_first_convolution_makes_two_pixels_of_sixteen_outputs():
+def test_the_first_convolution_makes_two_pixels_where_rows_are_asked_for():
     model = network(16, inputs=3)
-    rows, outcome = rewritten(model, use_row_convolution)
+    assert assert_untouched(model, use_row_convolution).skipped == {}
+    rows, outcome = rewritten(model, partial(use_row_convolution, form="rows"))
     assert conv_shapes(rows) == [(32, 3, 3, 4)]
     assert len(outcome.applied) == 1
     copy, _ = rewritten(rows, use_padded_ends)
@@ -158,7 +159,8 @@ def test_rows_of_depthwise_convolutions_are_left_with_the_reason():
     ids=["nine", "sixteen of the body", "many first", "one column"],
 )
 def test_what_would_not_gain_by_rows_is_left_alone(options):
-    assert assert_untouched(network(**options), use_row_convolution).skipped == {}
+    asked = partial(use_row_convolution, form="rows")
+    assert assert_untouched(network(**options), asked).skipped == {}
 
 
 @pytest.mark.parametrize("form", ["blocks", "padded", "keep"])
