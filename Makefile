@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+SERIAL ?= phone
 
-.PHONY: demo test test-fast check clean
+.PHONY: demo test test-fast test-device check clean
 
 demo: $(VENV)/.export  ## the whole line on real photographs, on this machine
 	$(BIN)/mofa-deploy run --device host --out build
@@ -13,6 +14,9 @@ test: check  ## everything CI runs
 
 test-fast: $(VENV)/.dev
 	$(BIN)/python -m pytest -m "not slow"
+
+test-device: $(VENV)/.dev  ## what holds on every phone, on the one that is attached (SERIAL=...)
+	MOFA_TEST_DEVICE=$(SERIAL) $(BIN)/python -m pytest -k attached tests/android_bench
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -7,8 +7,6 @@ from android_bench.adb import AdbDevice
 from android_bench.adb_files import safe_name
 from deploy.errors import DeviceError, TransientDeviceError, UsageError
 
-PROFILES = ["android14", "android7", "adbd2015"]
-
 
 @pytest.fixture
 def phone(start_phone):
@@ -24,16 +22,6 @@ def device(phone):
 
 def sent(phone) -> int:
     return len(phone.received)
-
-
-@pytest.mark.parametrize("profile", PROFILES)
-def test_a_file_goes_there_and_comes_back_the_same(start_phone, tmp_path, profile):
-    device = AdbDevice(start_phone(profile).serial)
-    local = write_file(tmp_path, "model.onnx")
-    assert str(device.push(local, "a b'c.onnx")).endswith("/a b'c.onnx")
-    device.pull("a b'c.onnx", tmp_path / "back")
-    assert (tmp_path / "back").read_bytes() == local.read_bytes()
-    device.remove()
 
 
 def test_an_empty_file_is_a_file(device, tmp_path):

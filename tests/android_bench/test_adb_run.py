@@ -42,14 +42,6 @@ def go(folder):
     (folder / "go").touch()
 
 
-@pytest.mark.parametrize("profile", PROFILES)
-def test_a_program_gives_its_code_and_both_outputs(start_phone, profile):
-    device = AdbDevice(start_phone(profile).serial)
-    done = device.run(sh("echo out; echo err >&2; exit 3"), LIMIT_S)
-    assert (done.exit_code, done.stdout, done.stderr) == (3, "out\n", "err\n")
-    device.remove()
-
-
 def test_it_runs_in_the_folder_that_files_are_pushed_to(device, tmp_path):
     device.push(write_file(tmp_path, "x", 1000), "model.onnx")
     done = device.run(sh("wc -c <model.onnx; echo made >output"), LIMIT_S)
@@ -106,16 +98,6 @@ def test_a_file_that_is_no_program_is_said(device, tmp_path):
     there = device.push(tmp_path / "runner", "runner")
     with pytest.raises(DeviceError, match=r"cannot run .*runner on .*built for the phone's"):
         device.run([str(there)], LIMIT_S)
-
-
-@pytest.mark.parametrize("profile", PROFILES)
-def test_at_the_time_limit_it_and_its_children_are_killed(start_phone, profile):
-    phone = start_phone(profile)
-    device = AdbDevice(phone.serial)
-    done = device.run(sh("echo partial; sleep 60 & sleep 60"), 0.5)
-    assert (done.exit_code, done.stdout) == (None, "partial\n")
-    assert phone.processes() == []
-    device.remove()
 
 
 def test_a_child_that_stays_behind_is_killed_when_the_program_ends(phone, device):

@@ -32,16 +32,6 @@ def all_there(phone):
     return [path for path in phone.storage.rglob("*") if not path.is_dir()]
 
 
-@pytest.mark.parametrize("profile", ["android14", "android7", "adbd2015"])
-def test_nothing_is_left_behind(start_phone, tmp_path, profile):
-    phone = start_phone(profile)
-    device = AdbDevice(phone.serial)
-    device.push(write_file(tmp_path, "x", 1000), "model.onnx")
-    device.run(["sh", "-c", "echo made >output"], 10)
-    device.remove()
-    assert list(phone.storage.iterdir()) == []
-
-
 def test_all_that_is_put_there_lies_below_one_folder(phone, tmp_path):
     device = AdbDevice(phone.serial)
     device.push(write_file(tmp_path, "x", 1000), "model.onnx")

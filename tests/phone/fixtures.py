@@ -1,14 +1,25 @@
-"""Fixtures for every test that needs a phone: `start_phone`, and the adb server under it."""
+"""Fixtures for every test that needs a phone.
+
+`start_phone` starts emulated ones. `any_phone` is a device under test: an emulated phone of each
+profile in turn, and the attached one that ATTACHED names, as `mofa-deploy --device` would.
+"""
 
 import itertools
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from android_bench.adb import AdbDevice
+from android_bench.devices import find_device
+from deploy.errors import MofaError
 from phone.adb_server import AdbServer, start_adb_server
 from phone.emulated import EmulatedPhone
+
+ATTACHED = "MOFA_TEST_DEVICE"  # a serial, or `phone` for the only one there is
+PROFILES = ("android14", "android7", "adbd2015")
 
 
 @pytest.fixture(scope="session")
@@ -49,3 +60,18 @@ def start_phone(private_adb: AdbServer, tmp_path: Path) -> Iterator[Callable[[st
             return stack.enter_context(EmulatedPhone(folder, private_adb, profile=profile))
 
         yield start
+
+
+@pytest.fixture(params=[*PROFILES, *(["attached"] if ATTACHED in os.environ else [])])
+def any_phone(request: pytest.FixtureRequest) -> Iterator[AdbDevice]:
+    """A phone as a device, emulated or real."""
+    if request.param != "attached":
+        start_phone = request.getfixturevalue("start_phone")
+        device = AdbDevice(start_phone(request.param).serial)
+    else:
+        try:
+            device = find_device(os.environ[ATTACHED])
+        except MofaError as error:
+            pytest.skip(str(error))
+    yield device
+    device.remove()
