@@ -17,25 +17,27 @@ which is not built here.
 import hashlib
 import importlib.util
 import os
-import platform
 import shutil
 import subprocess
-import sys
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from importlib import metadata
+from collections.abc import Sequence
 from pathlib import Path
 
 from android_bench.elf import API_LEVEL, LINKER, NATIVE, check_runner, symbol_table
+from android_bench.toolchain import (
+    PHONE_ABIS,
+    Toolchain,
+    find_toolchain,
+    find_zig,
+    host_abi,
+    toolchain_file,
+    zig_headers,
+)
 from deploy.errors import DeviceError
 from deploy.files import unfinished
 
 PROGRAM = "ort_bench"
-# Android's ABI -> the processor in zig's names
-PHONE_ABIS = {"arm64-v8a": "aarch64", "x86_64": "x86_64"}
-HOST_CPUS = ("x86_64", "aarch64")
 HOST_GLIBC = "2.28"  # the oldest that the wheels of ONNX Runtime run on
 BUILD_TIMEOUT_S = 300.0
 
@@ -55,23 +57,6 @@ PHONE_LINK_FLAGS = (
 _building = threading.Lock()  # phones are measured side by side, and want the same file
 
 
-@dataclass(frozen=True)
-class Toolchain:
-    """What builds a runner.
-
-    Attributes:
-        name: `ndk`, `cc` or `zig`.
-        command: how it is called; of an NDK, the cmake that drives it.
-        identity: tells this version of it from others.
-        folder: of an NDK.
-    """
-
-    name: str
-    command: tuple[str, ...]
-    identity: str
-    folder: Path | None = None
-
-
 def find_runner(abi: str, cache: Path | None = None) -> Path:
     """Give the runner for an ABI; builds it where it is not there yet.
 
@@ -85,13 +70,15 @@ def find_runner(abi: str, cache: Path | None = None) -> Path:
             or gives a file that the device cannot load.
         OutputError: the cache refuses.
     """
-    toolchain = find_toolchain(abi)
-    final = (cache or default_cache()) / _build_hash(abi, toolchain) / abi / PROGRAM
+    folder, toolchain = cache or default_cache(), find_toolchain(abi)
+    zig = find_zig()
     with _building:
-        if not final.is_file():
-            with unfinished(final) as temporary:
-                _build(abi, toolchain, temporary)
-    return final
+        try:
+            return _find_or_build(abi, toolchain, folder)
+        except DeviceError:
+            if toolchain.name != "cc" or zig is None:
+                raise
+            return _find_or_build(abi, zig, folder)  # a compiler without the system's headers
 
 
 def host_command(cache: Path | None = None) -> list[str]:
@@ -101,21 +88,6 @@ def host_command(cache: Path | None = None) -> list[str]:
         DeviceError: see `find_runner`; or the installed onnxruntime has no library.
     """
     return [str(find_runner(host_abi(), cache)), "--library", str(host_library())]
-
-
-def host_abi() -> str:
-    """Give this machine as `find_runner` names it.
-
-    Raises:
-        DeviceError: it is no Linux on a 64-bit x86 or ARM processor.
-    """
-    cpu = {"amd64": "x86_64", "arm64": "aarch64"}.get(platform.machine(), platform.machine())
-    if sys.platform != "linux" or cpu not in HOST_CPUS:
-        raise DeviceError(
-            f"nothing can be measured on {platform.system()} {platform.machine()} itself",
-            f"measure on a phone, or on Linux on {' or '.join(HOST_CPUS)}",
-        )
-    return f"linux-{cpu}"
 
 
 def host_library() -> Path:
@@ -140,73 +112,6 @@ def default_cache() -> Path:
     return Path(base) / "mofa-deploy" / "runner"
 
 
-def find_toolchain(abi: str) -> Toolchain:
-    """Give what builds a runner for that ABI on this machine.
-
-    Raises:
-        DeviceError: there is no such ABI, or nothing to build with.
-    """
-    if abi in PHONE_ABIS:
-        found = _find_ndk() or _find_zig()
-    elif abi.removeprefix("linux-") in HOST_CPUS:
-        found = (_find_cc() if abi == f"linux-{platform.machine()}" else None) or _find_zig()
-    else:
-        known = (*PHONE_ABIS, *(f"linux-{cpu}" for cpu in HOST_CPUS))
-        raise DeviceError(f"no runner for {abi}", f"there is one for {', '.join(known)}")
-    if found is None:
-        raise DeviceError(
-            f"nothing to build the runner for {abi} with",
-            "pip install ziglang"
-            + ("; or set ANDROID_NDK_HOME, and install cmake" if abi in PHONE_ABIS else ""),
-        )
-    return found
-
-
-def ndk_folders(environment: Mapping[str, str]) -> list[Path]:
-    """Give the NDKs that the environment names, the one to take first; they need not be there."""
-    named = [environment.get(name) for name in ("ANDROID_NDK_HOME", "ANDROID_NDK_ROOT")]
-    homes = [environment.get(name) for name in ("ANDROID_HOME", "ANDROID_SDK_ROOT")]
-    installed = [
-        folder
-        for home in homes
-        if home
-        for folder in sorted(Path(home, "ndk").glob("*"), key=_version_of, reverse=True)
-    ]
-    return [*(Path(one) for one in named if one), *installed]
-
-
-def _version_of(folder: Path) -> list[int]:
-    return [int(part) if part.isdecimal() else -1 for part in folder.name.split(".")]
-
-
-def _find_ndk() -> Toolchain | None:
-    cmake = shutil.which("cmake")
-    for folder in ndk_folders(os.environ):
-        if cmake and _toolchain_file(folder).is_file():
-            properties = folder / "source.properties"
-            identity = properties.read_text() if properties.is_file() else str(folder)
-            return Toolchain("ndk", (cmake,), identity, folder)
-    return None
-
-
-def _toolchain_file(ndk: Path) -> Path:
-    return ndk / "build" / "cmake" / "android.toolchain.cmake"
-
-
-def _find_cc() -> Toolchain | None:
-    found = shutil.which("cc")
-    if found is None:
-        return None
-    real = Path(found).resolve()
-    return Toolchain("cc", (found,), f"{real} {real.stat().st_mtime_ns}")
-
-
-def _find_zig() -> Toolchain | None:
-    if importlib.util.find_spec("ziglang") is None:
-        return None
-    return Toolchain("zig", (sys.executable, "-m", "ziglang"), metadata.version("ziglang"))
-
-
 def _build_hash(abi: str, toolchain: Toolchain) -> str:
     """Give the hash of all that a build depends on."""
     parts = [abi, toolchain.name, toolchain.identity, *HOST_FLAGS[:-1], *HOST_LIBRARIES]
@@ -217,6 +122,14 @@ def _build_hash(abi: str, toolchain: Toolchain) -> str:
             digest.update(source.relative_to(NATIVE).as_posix().encode())
             digest.update(source.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def _find_or_build(abi: str, toolchain: Toolchain, cache: Path) -> Path:
+    final = cache / _build_hash(abi, toolchain) / abi / PROGRAM
+    if not final.is_file():
+        with unfinished(final) as temporary:
+            _build(abi, toolchain, temporary)
+    return final
 
 
 def _build(abi: str, toolchain: Toolchain, final: Path) -> None:
@@ -248,7 +161,7 @@ def _build_with_ndk(abi: str, toolchain: Toolchain, folder: Path) -> Path:
     assert toolchain.folder is not None
     cmake = toolchain.command
     configure = [*cmake, "-S", str(NATIVE), "-B", str(folder)]
-    configure += [f"-DCMAKE_TOOLCHAIN_FILE={_toolchain_file(toolchain.folder)}"]
+    configure += [f"-DCMAKE_TOOLCHAIN_FILE={toolchain_file(toolchain.folder)}"]
     configure += [f"-DANDROID_ABI={abi}", f"-DANDROID_PLATFORM=android-{API_LEVEL}"]
     _call(configure, folder)
     _call([*cmake, "--build", str(folder)], folder)
@@ -260,20 +173,13 @@ def _build_without_ndk(abi: str, toolchain: Toolchain, folder: Path) -> Path:
     built = folder / PROGRAM
     compiler = [*toolchain.command, "cc", "-target", f"{PHONE_ABIS[abi]}-linux-android"]
     flags = [*BARE_FLAGS, *WARNINGS, "-fPIE", "-nostdinc", f"-I{NATIVE / 'bionic'}"]
-    headers = ["-isystem", str(_zig_headers())]
+    headers = ["-isystem", str(zig_headers())]
     sources = [str(NATIVE / "ort_bench.c"), str(NATIVE / "bionic" / "start.c")]
     stubs = _build_stubs(compiler, folder)
     _call(
         [*compiler, *flags, *headers, *PHONE_LINK_FLAGS, "-o", str(built), *sources, *stubs], folder
     )
     return built
-
-
-def _zig_headers() -> Path:
-    """Give the folder of the compiler's own headers: stddef.h, stdarg.h and the like."""
-    found = importlib.util.find_spec("ziglang")
-    assert found is not None and found.origin is not None
-    return Path(found.origin).parent / "lib" / "include"
 
 
 def _build_stubs(compiler: Sequence[str], folder: Path) -> list[str]:

@@ -105,6 +105,7 @@ def find_runtime(
     abi: str,
     models: Sequence[Path] = (),
     *,
+    page_bytes: int | None = None,
     cache: Path | None = None,
     home: Path | None = None,
     tell: Callable[[str], None] = lambda line: None,
@@ -113,6 +114,7 @@ def find_runtime(
 
     Args:
         models: .onnx files whose opset and IR version it has to read.
+        page_bytes: the device's pages of memory, where that is known.
         home: where `.m2` and `.gradle` lie; left out: the user's home.
         tell: called with a line before anything that takes long.
 
@@ -124,6 +126,7 @@ def find_runtime(
     refused: list[DeviceError] = []
     for offered in _offers(abi, into, home or Path.home(), tell):
         try:
+            _require_pages(offered, page_bytes)
             for need in needs:
                 require_reads(need, offered.version, abi)
             return _unchanged(offered)
@@ -279,6 +282,15 @@ def _require_runtime(elf: ElfFile, source: str, abi: str | None) -> None:
         raise DeviceError(
             f"the library in {source} is no ONNX Runtime: it has no {ENTRY}",
             f"name a {LIBRARY} or the .aar of {GROUP}:{NAME}",
+        )
+
+
+def _require_pages(runtime: Runtime, page_bytes: int | None) -> None:
+    if page_bytes is not None and runtime.load_alignment_bytes < page_bytes:
+        raise DeviceError(
+            f"{runtime.source} ({runtime.version}) is built for pages of at most "
+            f"{runtime.load_alignment_bytes} bytes, this device has {page_bytes}",
+            what_to_fetch(),
         )
 
 

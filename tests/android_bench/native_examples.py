@@ -8,7 +8,8 @@ from bench_examples import SHAPE, two_convs
 from onnx import save
 
 from android_bench import protocol
-from android_bench.runner import find_toolchain, host_abi, host_command, host_library
+from android_bench.runner import host_command, host_library
+from android_bench.toolchain import find_toolchain, host_abi
 
 # Exports what ONNX Runtime does, by the real one; and the entry of NNAPI, which adds nothing.
 RUNTIME_WITH_NNAPI = """

@@ -22,14 +22,8 @@ from native_examples import compile_c, make_library, write_inputs
 
 from android_bench import protocol
 from android_bench.elf import NATIVE
-from android_bench.runner import (
-    BARE_FLAGS,
-    HOST_FLAGS,
-    find_runner,
-    find_toolchain,
-    host_library,
-    ndk_folders,
-)
+from android_bench.runner import BARE_FLAGS, HOST_FLAGS, find_runner, host_library
+from android_bench.toolchain import find_toolchain, ndk_folders
 from deploy.errors import DeviceError
 
 HEADER = NATIVE / "bionic" / "ort_bench_libc.h"

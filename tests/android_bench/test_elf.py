@@ -4,7 +4,8 @@ import pytest
 from native_examples import compile_c
 
 from android_bench.elf import ElfFile, check_runner, is_elf, read_elf, symbol_table
-from android_bench.runner import PHONE_ABIS, find_runner, host_abi, host_library
+from android_bench.runner import find_runner, host_library
+from android_bench.toolchain import PHONE_ABIS, host_abi
 from deploy.errors import DeviceError
 
 STUB = ("-shared", "-fPIC", "-nostdlib", "-Wl,-soname,libm.so")

@@ -18,12 +18,10 @@ from android_bench.runner import (
     HOST_LIBRARIES,
     default_cache,
     find_runner,
-    find_toolchain,
-    host_abi,
     host_command,
     host_library,
-    ndk_folders,
 )
+from android_bench.toolchain import find_toolchain, host_abi, ndk_folders
 from deploy.errors import DeviceError
 
 HOST = host_abi()
@@ -94,7 +92,15 @@ def test_an_abi_that_there_is_no_runner_for_is_named_with_those_there_are(tmp_pa
         find_runner("riscv64", tmp_path)
 
 
-def test_a_build_that_fails_says_the_compilers_first_error_and_leaves_nothing(tmp_path, path_of):
+@pytest.fixture
+def no_zig(monkeypatch):
+    monkeypatch.setattr(sys, "path", [])
+    monkeypatch.delitem(sys.modules, "ziglang", raising=False)
+
+
+def test_a_build_that_fails_says_the_compilers_first_error_and_leaves_nothing(
+    tmp_path, path_of, no_zig
+):
     path_of("cc", "sys.exit('x.c:3:1: error: no such thing\\nand more')")
     with pytest.raises(DeviceError, match=r"built with cc \(x\.c:3:1: error: no such thing\)"):
         find_runner(HOST, tmp_path / "cache")
@@ -106,7 +112,8 @@ def test_without_a_system_compiler_zig_serves(path_of):
 
 
 @pytest.mark.slow
-def test_zig_builds_for_this_machine_too(tmp_path, path_of, monkeypatch):
+def test_where_the_system_compiler_has_no_headers_zig_builds_for_this_machine(tmp_path, path_of):
+    path_of("cc", "sys.exit('ort_bench.c:15: fatal error: dlfcn.h: No such file')")
     built = find_runner(HOST, tmp_path / "cache")
     write_inputs(tmp_path)
     command = [built, "--library", host_library(), "net.onnx", "--input", "input.f32"]
@@ -117,10 +124,7 @@ def test_zig_builds_for_this_machine_too(tmp_path, path_of, monkeypatch):
     assert protocol.parse_launch(done.stdout).failure is None
 
 
-def test_with_nothing_to_build_with_the_next_step_is_named(path_of, monkeypatch):
-    monkeypatch.setattr(sys, "path", [])
-    monkeypatch.setattr(sys, "path_importer_cache", {})
-    monkeypatch.delitem(sys.modules, "ziglang", raising=False)
+def test_with_nothing_to_build_with_the_next_step_is_named(path_of, no_zig):
     with pytest.raises(DeviceError, match="pip install ziglang; or set ANDROID_NDK_HOME"):
         find_toolchain("arm64-v8a")
 

@@ -292,6 +292,14 @@ def test_a_younger_library_that_reads_the_model_is_taken_wherever_it_is(
     assert found.version == "1.24.3"
 
 
+def test_a_library_for_smaller_pages_than_the_devices_is_refused(tmp_path, cache, home, library_of):
+    add_runtime(write_aar(tmp_path / "a.aar", arm64_v8a=library_of()), cache)
+    how = {"cache": cache, "home": home}
+    assert find_runtime("arm64-v8a", page_bytes=0x4000, **how).version == "1.24.3"
+    with pytest.raises(DeviceError, match="pages of at most 16384 bytes, this device has 65536"):
+        find_runtime("arm64-v8a", page_bytes=0x10000, **how)
+
+
 def test_the_needs_of_a_model_are_read_from_it(tmp_path):
     save(two_convs(), tmp_path / "net.onnx")
     assert read_needs(tmp_path / "net.onnx") == Needs("net.onnx", 18, 8)
