@@ -1,14 +1,12 @@
 """What holds on every phone, emulated or attached: `make test-device` runs this on a real one."""
 
-import os
 import re
 
 import pytest
-from phone.fixtures import ATTACHED
+from phone.fixtures import attached_phone
 from phone_examples import write_file
 
 from android_bench.adb_session import ROOT
-from android_bench.devices import find_device
 from deploy.errors import DeviceError
 
 LIMIT_S = 60
@@ -18,9 +16,8 @@ def sh(script):
     return ["sh", "-c", script]
 
 
-@pytest.mark.skipif(ATTACHED not in os.environ, reason=f"{ATTACHED} names no attached phone")
 def test_the_attached_phone_is_there():
-    assert find_device(os.environ[ATTACHED]).info().is_phone
+    assert attached_phone().info().is_phone
 
 
 def test_it_says_what_it_is(any_phone):

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from android_bench.adb import AdbDevice
-from android_bench.devices import find_device
+from android_bench.device import Device
+from android_bench.devices import PHONE, find_device
 from deploy.errors import MofaError
 from phone.adb_server import AdbServer, start_adb_server
 from phone.emulated import EmulatedPhone
@@ -62,6 +63,19 @@ def start_phone(private_adb: AdbServer, tmp_path: Path) -> Iterator[Callable[[st
         yield start
 
 
+def attached_phone() -> Device:
+    """Give the phone that ATTACHED names; where it names just any one and none is there, skip."""
+    name = os.environ.get(ATTACHED)
+    if name is None:
+        pytest.skip(f"{ATTACHED} names no attached phone")
+    try:
+        return find_device(name)
+    except MofaError as error:
+        if name != PHONE:
+            raise
+        pytest.skip(str(error))
+
+
 @pytest.fixture(params=[*PROFILES, *(["attached"] if ATTACHED in os.environ else [])])
 def any_phone(request: pytest.FixtureRequest) -> Iterator[AdbDevice]:
     """A phone as a device, emulated or real."""
@@ -69,9 +83,6 @@ def any_phone(request: pytest.FixtureRequest) -> Iterator[AdbDevice]:
         start_phone = request.getfixturevalue("start_phone")
         device = AdbDevice(start_phone(request.param).serial)
     else:
-        try:
-            device = find_device(os.environ[ATTACHED])
-        except MofaError as error:
-            pytest.skip(str(error))
+        device = attached_phone()
     yield device
     device.remove()
