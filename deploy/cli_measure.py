@@ -212,7 +212,7 @@ def report(
     show_report(report_sessions(sessions or [], out, imports or []), json)
 
 
-@app.command(epilog="Example: mofa-deploy compare old/sessions/1 new/sessions/2")
+@app.command(epilog="Example: mofa-deploy compare old/bench/1 new/bench/2")
 def compare(
     base: Annotated[
         str,

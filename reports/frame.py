@@ -1,7 +1,7 @@
 """Rows on disk to checked data frames. Reads only; every summary is made elsewhere.
 
 import reports
-frames = reports.load("build/sessions")
+frames = reports.load("build/bench")
 frames.summary[["model", "kind", "latency_median_ms"]]
 """
 

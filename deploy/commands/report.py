@@ -19,6 +19,7 @@ from reports.compare import add_speed_ups, speed_ups, summarize
 from reports.frame import Frames, load
 from reports.grid import Grid
 from reports.html import Picture
+from reports.importers.launches import IMPORTED
 from reports.report import ReportFiles, build_report
 from reports.tables import comparison_table, render_rich
 
@@ -118,5 +119,6 @@ def _psnr_db(sharp: np.ndarray, path: Path) -> float | None:
 
 def _baseline(frames: Frames) -> str:
     """Give the head of the line: the user's own file, the exported graph, or what came of it."""
-    measured = set(frames.runs["kind"])
+    foreign = frames.runs["tool_version"].str.startswith(IMPORTED)
+    measured = set(frames.runs.loc[~foreign, "kind"])
     return next((kind for kind in ("external", "plain", "fp32") if kind in measured), "plain")
