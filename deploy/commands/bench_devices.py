@@ -110,7 +110,7 @@ def require_measured(session: Path) -> None:
     """Check that every case has a good launch; a provider that is not there is told, and no more.
 
     Raises:
-        BenchOutputError: a case has none.
+        BenchOutputError: a case has none, or no case had its provider.
     """
     runs = load(session).runs
     timed = runs[runs["mode"] == "latency"]
@@ -122,19 +122,17 @@ def require_measured(session: Path) -> None:
         what = f"{last['model']}.{last['kind']} with {last['provider']}"
         why = f"{last['status']}: {last['status_message']}"
         if last["status"] not in NOT_A_FAILURE:
-            raise _unmeasured(session, what, why)
+            raise BenchOutputError(
+                f"every launch of {what} failed ({why})",
+                f"its rows are in {session}; mend that, then measure again with --force",
+            )
         absent.append(f"{what} ({why})")
     if len(absent) == timed["case_id"].nunique():
-        raise _unmeasured(session, "the graphs", absent[0])
+        raise BenchOutputError(
+            f"nothing could be measured: {absent[0]}", f"its rows are in {session}; mend that"
+        )
     for one in absent:
         note(f"not measured: {one}")
-
-
-def _unmeasured(session: Path, what: str, why: str) -> BenchOutputError:
-    return BenchOutputError(
-        f"every launch of {what} failed ({why})",
-        f"its rows are in {session}; mend that, then measure again with --force",
-    )
 
 
 class _Board:
