@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from reports.tables import COLUMNS, ComparisonTable
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_BEFORE_MARK = re.compile(r" (?=[⁰¹²³⁴-⁹])")  # a mark stays with the name that it belongs to
 _TOPICS = {"latency": "Latency", "cost": "Memory, quality and size"}
 
 
@@ -130,7 +132,8 @@ def _comparison(summary: pd.DataFrame, table: ComparisonTable, baseline_kind: st
         values = [place if column is None else case[column] for column in COLUMNS.values()]
         keys = ["" if math.isnan(value) else repr(float(value)) for value in values]
         cells = [Cell(*both) for both in zip(table.cells.iloc[place], keys, strict=True)]
-        rows.append((replace(cells[0], series=place % len(LIGHT)), *cells[1:]))
+        label = _BEFORE_MARK.sub("\u00a0", cells[0].text)
+        rows.append((replace(cells[0], text=label, series=place % len(LIGHT)), *cells[1:]))
     return PageTable("Comparison of the graphs", tuple(COLUMNS), tuple(rows))
 
 

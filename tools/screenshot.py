@@ -9,13 +9,14 @@ stays small. `--whole`, `--dark` and `--width 390` show the rest, the night and 
 import argparse
 import io
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from browser import browser_page, find_chromium
 from PIL import Image
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, take the picture, print where it is."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("page", type=Path)
@@ -24,7 +25,7 @@ def main() -> int:
     parser.add_argument("--height", type=int, default=1290)
     parser.add_argument("--dark", action="store_true")
     parser.add_argument("--whole", action="store_true", help="the page from top to bottom")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     executable = find_chromium()
     if executable is None:
         print("no chromium here: install the package chromium", file=sys.stderr)

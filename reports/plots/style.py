@@ -17,10 +17,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-# Hues after Okabe and Ito, "Color Universal Design" (2008), without yellow; each is darkened for
-# white and lightened for near-black until text in it has a contrast of 4.5 (WCAG 2.1, 1.4.3).
-LIGHT = ("#66707b", "#0068a8", "#b54d00", "#00785a", "#a3447b", "#876100")
-DARK = ("#a3adb8", "#5cb3ec", "#f08c4a", "#35c79b", "#e08fbf", "#d8a93c")
+# Grey, then hues after Okabe and Ito, "Color Universal Design" (2008). Lightness and chroma were
+# searched for the largest least distance between any two, seen with all three, without red or
+# without green cones, where text in each has a contrast of 4.5 to its page (WCAG 2.1, 1.4.3).
+LIGHT = ("#51595e", "#0079bf", "#bb4602", "#38815d", "#5d0862", "#432d00")
+DARK = ("#949495", "#4393d2", "#d78141", "#a1f1c6", "#ffd2fe", "#ffdf23")
 MARKERS = ("o", "s", "D", "^", "v", "P", "X")
 
 # role -> its CSS variable and what it is where no page sets that

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import screenshot
 from browser import browser_page, find_chromium
 from conftest import write_rows
 from phone_rows import phone_rows
@@ -176,3 +177,16 @@ def test_the_page_without_its_script_shows_the_same_rows(page, browser, report):
         assert page.evaluate("document.querySelectorAll('th button').length") == 0
     finally:
         browser.call("Emulation.setScriptExecutionDisabled", value=False)
+
+
+def test_the_picture_for_the_readme_is_small(report, tmp_path, capsys):
+    picture = tmp_path / "docs" / "report.png"
+    assert screenshot.main([str(report), str(picture)]) == 0
+    assert Image.open(picture).size == (1200, 1290)
+    assert picture.stat().st_size < 200_000
+    assert capsys.readouterr().out.startswith(str(picture))
+
+
+def test_a_picture_of_a_page_that_is_not_there_says_what_to_do(tmp_path, capsys):
+    assert screenshot.main([str(tmp_path / "no.html"), str(tmp_path / "no.png")]) == 1
+    assert "run `mofa-deploy report` first" in capsys.readouterr().err

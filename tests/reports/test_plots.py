@@ -1,11 +1,13 @@
 import re
 from dataclasses import replace
+from itertools import combinations
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from conftest import make_rows, write_rows
 from phone_rows import phone_rows
+from skimage.color import deltaE_ciede2000, rgb2lab
 
 from reports.frame import load
 from reports.plots import draw_all
@@ -197,11 +199,15 @@ def test_thinning_keeps_the_order_and_the_extremes():
     assert list(kept[:2]) == [0.0, 41.0]
 
 
+def linear(colour: str) -> np.ndarray:
+    """Give red, green and blue as light, after IEC 61966-2-1 (sRGB)."""
+    channels = np.array([int(colour[place : place + 2], 16) for place in (1, 3, 5)]) / 255
+    return np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+
+
 def luminance(colour: str) -> float:
     """WCAG 2.1, relative luminance."""
-    channels = np.array([int(colour[place : place + 2], 16) for place in (1, 3, 5)]) / 255
-    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
-    return float(linear @ [0.2126, 0.7152, 0.0722])
+    return float(linear(colour) @ [0.2126, 0.7152, 0.0722])
 
 
 @pytest.mark.parametrize(
@@ -211,3 +217,38 @@ def luminance(colour: str) -> float:
 def test_text_in_each_colour_can_be_read_on_its_page(colour, page):
     dark, light = sorted([luminance(colour), luminance(page)])
     assert (light + 0.05) / (dark + 0.05) >= 4.5
+
+
+# Machado, Oliveira and Fernandes, "A Physiologically-based Model for Simulation of Color Vision
+# Deficiency", IEEE TVCG 15(6), 2009, severity 1.0: what of each channel such an eye sees.
+EYES = {
+    "all cones": np.eye(3),
+    "no red cones": np.array(
+        [
+            [0.152286, 1.052583, -0.204868],
+            [0.114503, 0.786281, 0.099216],
+            [-0.003882, -0.048116, 1.051998],
+        ]
+    ),
+    "no green cones": np.array(
+        [
+            [0.367322, 0.860646, -0.227968],
+            [0.280085, 0.672501, 0.047413],
+            [-0.011820, 0.042940, 0.968881],
+        ]
+    ),
+}
+
+
+def seen(colour: str, eye: str) -> np.ndarray:
+    """Give a colour in CIELAB as this eye sees it."""
+    light = np.clip(EYES[eye] @ linear(colour), 0, 1)
+    srgb = np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
+    return rgb2lab(srgb)
+
+
+@pytest.mark.parametrize("eye", EYES)
+@pytest.mark.parametrize("palette", [LIGHT, DARK], ids=["light", "dark"])
+def test_any_two_colours_can_be_told_apart_by_any_eye(palette, eye):
+    pairs = combinations([seen(colour, eye) for colour in palette], 2)
+    assert min(deltaE_ciede2000(one, other) for one, other in pairs) > 15
