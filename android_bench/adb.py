@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from android_bench.adb_link import Link
-from android_bench.adb_run import Runner
+from android_bench.adb_run import Launches
 from android_bench.adb_session import Session, close_session, open_session
 from android_bench.adb_shell import quote
 from android_bench.device import Completed, DeviceInfo
@@ -43,7 +43,7 @@ class AdbDevice:
         self._link = Link(serial)
         self._info: DeviceInfo | None = None
         self._session: Session | None = None
-        self._runner: Runner | None = None
+        self._launches: Launches | None = None
 
     def info(self) -> DeviceInfo:
         """Say what the phone is. It is asked once.
@@ -106,9 +106,9 @@ class AdbDevice:
                 after a reboot for one.
         """
         session = self._opened()
-        if self._runner is None:
-            self._runner = Runner(self._link, session, self._return_s)
-        return self._runner.run(argv, timeout_s)
+        if self._launches is None:
+            self._launches = Launches(self._link, session, self._return_s)
+        return self._launches.run(argv, timeout_s)
 
     def stop(self) -> None:
         """Kill the program that runs, from another thread; `run` raises TransientDeviceError.
@@ -116,8 +116,8 @@ class AdbDevice:
         Raises:
             DeviceError: the phone is gone; it ends the launch by itself a while later.
         """
-        if self._runner is not None:
-            self._runner.stop()
+        if self._launches is not None:
+            self._launches.stop()
 
     def await_ready(self, timeout_s: float) -> None:
         """Wait until the phone can be used, at most timeout_s.
@@ -133,7 +133,7 @@ class AdbDevice:
 
         Where the phone is gone, the next start on it does both.
         """
-        session, self._session, self._runner = self._session, None, None
+        session, self._session, self._launches = self._session, None, None
         if session is None:
             return
         with suppress(DeviceError):

@@ -22,7 +22,7 @@ from android_bench.adb_launch import (
     report_command,
     start_command,
 )
-from android_bench.adb_link import COMMAND_S, Link
+from android_bench.adb_link import Link
 from android_bench.adb_session import Session, lease_command
 from android_bench.adb_shell import reason
 from android_bench.device import Completed
@@ -31,17 +31,21 @@ from deploy.errors import DeviceError, TransientDeviceError
 POLL_S = 0.5
 ANSWER_S = 10.0  # what the phone may need besides the program's own time
 COLLECT_TRIES = 3
+ASK_TRIES = 4
 NO_PROGRAM = (126, 127)  # the shell's codes for what is no program, and for what is not there
 NO_PROGRAM_OF_MKSH = ": not executable: "  # with code 1, for a file of another processor
 
 _LOST = {
     REBOOTED: "was restarted in the middle of a launch",
-    GONE: "killed a launch together with the shell above it (its adb daemon or memory)",
+    GONE: (
+        "killed a launch together with the shell above it "
+        "(its adb daemon restarted, or memory or space ran out)"
+    ),
     NEVER: "went away before a launch had begun",
 }
 
 
-class Runner:
+class Launches:
     """Runs programs in a session's folder, one after the other.
 
     Args:
@@ -112,26 +116,29 @@ class Runner:
 
         That nothing is there counts if it was so twice: the start may be under way.
         """
+        before = None
+        for _ in range(ASK_TRIES):
+            state = self._told(launch, deadline_s)
+            if state is not None and (state.kind not in (GONE, NEVER) or state == before):
+                return state
+            before = state
+            time.sleep(POLL_S)
+        raise TransientDeviceError(
+            f"{self._link.serial} does not tell what became of a launch", "launch it again"
+        )
+
+    def _told(self, launch: PurePosixPath, deadline_s: float) -> LaunchState | None:
+        """Give what the phone tells of a launch, and wait for it until the deadline, or longer."""
         until_s = max(deadline_s, time.monotonic() + self._return_s)
-        asked = []
         while True:
             try:
-                state = parse_report(self._link.shell(self._report(launch), COMMAND_S).stdout)
+                return parse_report(self._link.shell(self._report(launch)).stdout)
             except TransientDeviceError:
                 left_s = until_s - time.monotonic()
                 if left_s <= 0:
                     raise
                 self._link.await_ready(left_s)
-                continue
-            if state is None or (state.kind in (GONE, NEVER) and state.kind not in asked):
-                asked.append(state.kind if state else "")
-                if len(asked) > COLLECT_TRIES:
-                    raise TransientDeviceError(
-                        f"{self._link.serial} does not tell what became of a launch", "try again"
-                    )
                 time.sleep(POLL_S)
-                continue
-            return state
 
     def _end(self, launch: PurePosixPath) -> LaunchState:
         """Kill the launch; give its state when nothing of it runs any more."""

@@ -4,13 +4,14 @@ All of it lies below ROOT: a folder for each session, with its lease, and the ca
 """
 
 import os
+import re
 import secrets
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import IO
 
 from android_bench.adb_files import HASH_TOOLS, PhoneFiles
-from android_bench.adb_launch import sweep_command
+from android_bench.adb_launch import end_all_command, sweep_command
 from android_bench.adb_lease import LEASE_S, hold, host_id, is_dead, let_go, parse_leases
 from android_bench.adb_link import Link
 from android_bench.adb_shell import quote, reason
@@ -68,7 +69,8 @@ def open_session(link: Link, *, keeping: bool) -> Session:
     parts = [*link.shell(_HELLO).stdout.split(NEXT), "", ""]
     boot_id, uptime, hash_tool = (parts[0].split("\n") + [""] * 3)[:3]
     leases = parse_leases(parts[1])
-    uptime_s = int(float(uptime.split()[0])) if uptime.split() else 0
+    seconds = re.match(r"\d+", uptime)
+    uptime_s = int(seconds[0]) if seconds else 0
     dead = [one for one in leases if is_dead(one, boot_id.strip(), uptime_s, keeping=keeping)]
     if dead:
         link.shell(sweep_command([ROOT / one.session for one in dead]))
@@ -93,7 +95,8 @@ def close_session(link: Link, session: Session, *, keep: bool) -> None:
     """
     try:
         if keep:
-            link.shell(lease_command(session.folder, kept=True))
+            ends = end_all_command(session.folder)
+            link.shell(f"{ends}\n{lease_command(session.folder, kept=True)}")
         else:
             link.shell(sweep_command([session.folder]) + "\n" + _LEAVE)
     finally:

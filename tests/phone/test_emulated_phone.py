@@ -123,6 +123,13 @@ def test_the_server_lists_a_phone_in_a_state_of_no_use(start_phone, private_adb,
     assert f"{phone.serial}\t{kind}" in wait_for(private_adb, f"{phone.serial}\t{kind}")
 
 
+def test_a_server_beside_it_knows_nothing_of_the_phone(start_phone, tmp_path):
+    phone = start_phone()
+    developers = start_adb_server(tmp_path / "developer")
+    assert phone.serial not in developers.adb("devices")
+    developers.stop()
+
+
 def test_the_clock_jumps(start_phone):
     phone = start_phone()
     phone.jump_clock(-86400)
