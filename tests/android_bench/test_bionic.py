@@ -97,7 +97,9 @@ def test_the_layout_is_that_of_the_header_by_hand(tmp_path):
 
 
 def test_the_layout_is_that_of_the_systems_headers(tmp_path):
-    source = f"#include <ort_bench_libc.h>\n{ASSERTS}\n"
+    # but for the mutex, which every C library lays out in its own way
+    asserts = "\n".join(line for line in ASSERTS.splitlines() if "pthread_mutex_t" not in line)
+    source = f"#include <ort_bench_libc.h>\n{asserts}\n"
     done = compile_c(source, tmp_path / "system.o", "-c", *HOST_FLAGS)
     assert done.returncode == 0, done.stderr
 
