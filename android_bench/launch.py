@@ -204,5 +204,5 @@ def command_line(target: Target, session: Session, mode: str) -> list[str]:
 
 
 def is_verbose(case: Case, mode: str) -> bool:
-    """Say whether a launch logs why nodes are not taken: never where its latency counts."""
-    return mode == "profile" and case.provider != "cpu"
+    """Say whether a launch logs who takes which node, and why not: never where latency counts."""
+    return mode != "latency" and case.provider != "cpu"

@@ -35,6 +35,10 @@ __all__ = ["HOST_RUNNER", "bench", "is_finished", "launch_order", "list_sessions
 
 JOURNAL_NAME = "journal.jsonl"
 SESSION_NAME = "session.json"  # written last: a folder that has it is finished
+COVERAGE_COLUMNS = (
+    *("nodes_total", "nodes_on_provider", "partitions_on_provider"),
+    *("coverage_source", "fallback_reasons"),
+)
 
 # -P keeps this package's folder, which the script lies in, out of the import path.
 HOST_RUNNER = (sys.executable, "-P", str(Path(__file__).with_name("python_runner.py")))
@@ -226,9 +230,27 @@ def _skipped(
     ]
 
 
+def _with_coverage(launches: Sequence[Finished]) -> list[RunRow]:
+    """Give the rows of all launches; where one could not tell who computed, its case's others do.
+
+    Runtimes before 1.24 tell by their verbose log alone, which no timed launch writes.
+    """
+    known: dict[str, dict[str, Any]] = {}
+    for run in (one.run for one in launches):
+        if run.nodes_total is not None:
+            columns = {name: getattr(run, name) for name in COVERAGE_COLUMNS}
+            known[run.case_id] = known.get(run.case_id) or columns
+    return [
+        replace(one.run, **known[one.run.case_id])
+        if one.run.status == "ok" and one.run.nodes_total is None and one.run.case_id in known
+        else one.run
+        for one in launches
+    ]
+
+
 def _rows(launches: Sequence[Finished], info: DeviceInfo) -> dict[str, list[Any]]:
     return {
-        "runs": [one.run for one in launches],
+        "runs": _with_coverage(launches),
         "samples": [row for one in launches for row in one.samples],
         "memory_samples": [row for one in launches for row in one.memory],
         "telemetry": [row for one in launches for row in one.telemetry],

@@ -126,14 +126,15 @@ def test_an_output_that_is_not_the_one_that_was_hashed_is_not_trusted(case, devi
 # Providers
 
 
-def runner_on(tmp_path, provider, nodes):
+def runner_on(tmp_path, provider, nodes, body=""):
     """Give a stand-in whose graph of 9 nodes is taken by NNAPI in part."""
     records = launch_records(provider=provider, protocol=2)
     shares = {"NnapiExecutionProvider": {"nodes": nodes, "partitions": 1}} if nodes else {}
     record = {"record": "assignment", "source": "api", "nodes_total": 9, "providers": shares}
     shares["CPUExecutionProvider"] = {"nodes": 9 - nodes, "partitions": None}
     place = next(i for i, one in enumerate(records) if one["record"] == "sample")
-    return write_runner(tmp_path, prints=as_text([*records[:place], record, *records[place:]]))
+    prints = as_text([*records[:place], record, *records[place:]])
+    return write_runner(tmp_path, body, prints=prints)
 
 
 @pytest.mark.parametrize("nodes", [0, 7])
@@ -144,6 +145,26 @@ def test_how_much_a_provider_took_is_in_the_row(case, device, out, tmp_path, nod
     assert (run["nodes_total"], run["nodes_on_provider"]) == (9, nodes)
     reasons = json.loads(run["fallback_reasons"])
     assert reasons == [f"{9 - nodes} nodes ran on CPUExecutionProvider"]
+
+
+def test_a_launch_that_cannot_tell_who_computed_is_told_by_its_case_s_others(
+    case, device, out, tmp_path
+):
+    before_1_24 = (
+        "import json\n"
+        "records = [json.loads(line) for line in text.splitlines()]\n"
+        "told = '--log-level' in sys.argv\n"
+        "records = [one for one in records if told or one['record'] != 'assignment']\n"
+        "text = ''.join(json.dumps(one) + '\\n' for one in records)\n"
+        "memory = {'mode': 'memory', 'interval_ms': 10}\n"
+        "text = text.replace('\"warmup\": 1,', '\"warmup\": 1, ' + json.dumps(memory)[1:-1] + ',')"
+        " if '--mode' in sys.argv else text"
+    )
+    runner = runner_on(tmp_path, "nnapi", 7, before_1_24)
+    plan = replace(ONCE, memory_launches=1)
+    runs = table(bench([replace(case, provider="nnapi")], plan, device, out, runner=runner))
+    assert runs[["mode", "status"]].to_numpy().tolist() == [["latency", "ok"], ["memory", "ok"]]
+    assert runs["nodes_on_provider"].tolist() == [7, 7]
 
 
 @pytest.mark.parametrize(("nodes", "status"), [(0, "provider_fallback"), (1, "ok")])
