@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from android_bench.adb import AdbDevice
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 HOST = "host"
 PHONE = "phone"  # the only one that is ready
 ALL = "all"  # every phone that is ready
+USB_DEVICES = Path("/sys/bus/usb/devices")
+ADB_INTERFACE = ("bInterfaceClass", "bInterfaceSubClass", "bInterfaceProtocol")
+ADB_CODES = ["ff", "42", "01"]
 ADB_ANSWER_S = 0.5  # a server on this machine answers within milliseconds
 
 
@@ -78,17 +82,22 @@ def find_devices(text: str, *, keep: bool = False, touch: bool = True) -> list[D
 
 
 def list_devices() -> list[ListedDevice]:
-    """Give this machine, then every phone that a running adb server knows."""
+    """Give this machine, then every phone that the adb server knows.
+
+    A server is started only if a phone hangs on USB: it would open a port for a mere question.
+
+    Raises:
+        DeviceError: it cannot be started.
+    """
     info = HostDevice().info()
     described = f"{info.cpu}, {info.cpu_cores} cores, {info.abi}, {info.os}"
+    if has_phone_on_usb():
+        start_server()
     return [ListedDevice(HOST, "ready", described, measurable=True), *list_phones()]
 
 
 def list_phones() -> list[ListedDevice]:
-    """Give every phone that a running adb server knows; none where no server answers at once.
-
-    No server is ever started: that would open a port and touch the phones for a mere question.
-    """
+    """Give every phone that a running adb server knows; none where no server answers at once."""
     from adbutils import AdbClient, AdbError
 
     client = AdbClient(socket_timeout=ADB_ANSWER_S)
@@ -107,6 +116,27 @@ def list_phones() -> list[ListedDevice]:
         )
         for one in phones
     ]
+
+
+def has_phone_on_usb(devices: Path = USB_DEVICES) -> bool:
+    """Say whether Linux sees an interface for adb on USB; elsewhere nothing is known, so no.
+
+    Args:
+        devices: the kernel's folder of them.
+
+    Source: AOSP packages/modules/adb, adb.h: ADB_CLASS, ADB_SUBCLASS, ADB_PROTOCOL.
+    """
+    return any(
+        [_first_word(interface.parent / name) for name in ADB_INTERFACE] == ADB_CODES
+        for interface in devices.glob("*/bInterfaceClass")
+    )
+
+
+def _first_word(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:  # pulled out just now
+        return ""
 
 
 def _serials(name: str, states: dict[str, str]) -> Sequence[str]:

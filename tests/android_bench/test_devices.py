@@ -5,7 +5,13 @@ import time
 import pytest
 
 from android_bench.adb import AdbDevice
-from android_bench.devices import find_device, find_devices, list_devices
+from android_bench.devices import (
+    ADB_INTERFACE,
+    find_device,
+    find_devices,
+    has_phone_on_usb,
+    list_devices,
+)
 from android_bench.host import HostDevice
 from deploy.errors import DeviceError, UsageError
 
@@ -107,6 +113,20 @@ def test_an_unknown_device_is_an_error_that_names_it_and_what_there_is(start_pho
     assert str(refused.value) == (
         f"no device 'hots', there is: host, {phone.serial}: pass --device host"
     )
+
+
+@pytest.mark.parametrize(
+    ("codes", "phone"), [(("ff", "42", "01"), True), (("08", "06", "50"), False)]
+)
+def test_a_phone_on_usb_is_known_by_its_interface_for_adb(tmp_path, codes, phone):
+    (tmp_path / "1-2:1.0").mkdir()
+    for name, code in zip(ADB_INTERFACE, codes, strict=True):
+        (tmp_path / "1-2:1.0" / name).write_text(f"{code}\n")
+    assert has_phone_on_usb(tmp_path) is phone
+
+
+def test_where_nothing_is_known_of_usb_no_phone_is(tmp_path):
+    assert not has_phone_on_usb(tmp_path / "none")
 
 
 def test_no_name_is_an_error():
