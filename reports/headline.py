@@ -142,15 +142,17 @@ def _quality_card(best: pd.Series, baseline: pd.Series | None) -> Card:
     if math.isnan(best["psnr_db"]):
         return Card(title, DASH, ("not measured",))
     before = f"input: {with_unit(best['degraded_psnr_db'], 2, 'dB')}"
-    if baseline is None or baseline["kind"] == best["kind"] or math.isnan(baseline["psnr_db"]):
+    before_db = math.nan if baseline is None else float(baseline["psnr_db"])
+    change_db = float(best["psnr_db"]) - before_db
+    if baseline is None or baseline["kind"] == best["kind"] or not math.isfinite(change_db):
         return Card(title, with_unit(best["psnr_db"], 2, "dB"), (before,))
-    change_db = best["psnr_db"] - baseline["psnr_db"]
     details = (
         f"{best['psnr_db']:.2f} dB",
         f"{baseline['kind']}: {baseline['psnr_db']:.2f} dB",
         before,
     )
-    return Card("PSNR cost", f"{change_db:+.2f} dB".replace("-", "\u2212"), details)
+    change = f"{change_db:+z.2f}".replace("-", "\u2212").replace("+0.00", "0.00")
+    return Card("PSNR cost", f"{change} dB", details)
 
 
 def _warnings_card(summary: pd.DataFrame) -> Card:

@@ -4,6 +4,8 @@ One file a kind of plot. Each takes the rows and the summary, and gives nothing 
 nothing to draw.
 """
 
+import warnings
+
 import pandas as pd
 
 from reports.frame import Frames
@@ -19,6 +21,13 @@ __all__ = ["Plot", "draw_all"]
 
 def draw_all(frames: Frames, summary: pd.DataFrame) -> list[Plot]:
     """Draw every plot that the rows have something for, topic by topic."""
+    with warnings.catch_warnings():
+        # the page's fonts draw the letters; matplotlib's own only guess their widths
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
+        return _drawn(frames, summary)
+
+
+def _drawn(frames: Frames, summary: pd.DataFrame) -> list[Plot]:
     plots = (
         launch_strip(frames, summary),
         sample_ecdf(frames, summary),

@@ -1,5 +1,6 @@
 import base64
 import hashlib
+import math
 import re
 from dataclasses import fields, replace
 from html.parser import HTMLParser
@@ -15,6 +16,7 @@ from android_bench.rows import DeviceRow, RunRow
 from deploy.errors import DataError
 from reports.compare import add_speed_ups, speed_ups, summarize
 from reports.frame import Frames, load
+from reports.headline import card_groups
 from reports.html import Picture, render_html
 from reports.provenance import CONDITIONS, IDENTITY, RESULTS
 from reports.tables import comparison_table
@@ -155,6 +157,36 @@ def test_the_headline_says_what_the_fastest_graph_costs(phone_page):
     assert "Smallest file 4.27 MiB int8-opt-arm-cpu plain: 16.61 MiB" in text
     assert "Peak memory 188 MiB of int8-opt-arm-cpu plain: 402 MiB" in text
     assert "PSNR cost −0.27 dB 32.60 dB plain: 32.87 dB input: 24.13 dB" in text
+
+
+@pytest.mark.parametrize(
+    ("plain_db", "fp32_db", "said"),
+    [
+        (30.0, 30.001, "PSNR cost 0.00 dB"),
+        (30.0, 29.999, "PSNR cost 0.00 dB"),
+        (30.0, 30.5, "PSNR cost +0.50 dB"),
+        (math.inf, math.inf, "PSNR, held-out images ∞ dB"),
+        (None, 30.0, "PSNR, held-out images 30.00 dB"),
+    ],
+)
+def test_the_cost_in_quality_is_a_signed_difference(summary_of, plain_db, fp32_db, said):
+    summary = summary_of(plain_db, fp32_db)
+    (group,) = card_groups(summary, "plain")
+    titles = [f"{card.title} {card.figure}" for card in group.cards]
+    assert said in titles
+
+
+@pytest.fixture
+def summary_of(write_session):
+    def summary(plain_db, fp32_db):
+        cases = {
+            "plain": {"latency_ms": 4.0, "psnr_db": plain_db},
+            "fp32": {"latency_ms": 2.0, "psnr_db": fp32_db},
+        }
+        frames = load(write_session(cases))
+        return add_speed_ups(summarize(frames), speed_ups(frames))
+
+    return summary
 
 
 def test_warnings_name_their_graphs(phone_page):

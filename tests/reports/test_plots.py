@@ -1,4 +1,5 @@
 import re
+import warnings
 from dataclasses import replace
 from itertools import combinations
 from xml.etree import ElementTree
@@ -100,6 +101,14 @@ def test_a_name_with_a_tag_or_a_formula_stays_text(frames_of):
     name = '<b>&$\\frac{x}$"'
     for plot in draw_all(*frames_of({name: {"latency_ms": 4.0}})):
         assert any(name in text for text in texts_of(plot)), plot.title
+
+
+def test_a_name_in_any_script_is_drawn_without_a_warning(frames_of):
+    name = "模型-réseau-שלום-🌊"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        plots = draw_all(*frames_of({name: {"latency_ms": 4.0}}))
+    assert name in texts_of(plots[0])
 
 
 def test_nothing_measured_leaves_the_file_sizes(frames_of):
