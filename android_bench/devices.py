@@ -91,7 +91,7 @@ def list_devices() -> list[ListedDevice]:
     """
     info = HostDevice().info()
     described = f"{info.cpu}, {info.cpu_cores} cores, {info.abi}, {info.os}"
-    if has_phone_on_usb():
+    if has_phone_on_usb(USB_DEVICES):
         start_server()
     return [ListedDevice(HOST, "ready", described, measurable=True), *list_phones()]
 
@@ -118,7 +118,7 @@ def list_phones() -> list[ListedDevice]:
     ]
 
 
-def has_phone_on_usb(devices: Path = USB_DEVICES) -> bool:
+def has_phone_on_usb(devices: Path) -> bool:
     """Say whether Linux sees an interface for adb on USB; elsewhere nothing is known, so no.
 
     Args:

@@ -6,6 +6,7 @@ import pytest
 
 from android_bench.adb import AdbDevice
 from android_bench.devices import (
+    ADB_CODES,
     ADB_INTERFACE,
     find_device,
     find_devices,
@@ -19,7 +20,14 @@ PHONES = "R58M\tdevice product:a model:SM_G991B device:o1s\n0123\tunauthorized u
 
 
 @pytest.fixture
-def no_adb_program(tmp_path, monkeypatch):
+def usb(tmp_path, monkeypatch):
+    """What hangs on USB: nothing, whatever hangs there."""
+    monkeypatch.setattr("android_bench.devices.USB_DEVICES", tmp_path / "usb")
+    return tmp_path / "usb"
+
+
+@pytest.fixture
+def no_adb_program(tmp_path, usb, monkeypatch):
     """An adb program that leaves a mark where it is started."""
     mark = tmp_path / "adb-was-started"
     program = tmp_path / "adb"
@@ -68,6 +76,12 @@ def no_server(no_adb_program, monkeypatch):
     monkeypatch.setenv("ANDROID_ADB_SERVER_HOST", "127.0.0.1")
     monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", str(port))
     return no_adb_program
+
+
+def plug_in(usb, codes):
+    (usb / "1-2:1.0").mkdir(parents=True)
+    for name, code in zip(ADB_INTERFACE, codes, strict=True):
+        (usb / "1-2:1.0" / name).write_text(f"{code}\n")
 
 
 def okay(text):
@@ -119,10 +133,14 @@ def test_an_unknown_device_is_an_error_that_names_it_and_what_there_is(start_pho
     ("codes", "phone"), [(("ff", "42", "01"), True), (("08", "06", "50"), False)]
 )
 def test_a_phone_on_usb_is_known_by_its_interface_for_adb(tmp_path, codes, phone):
-    (tmp_path / "1-2:1.0").mkdir()
-    for name, code in zip(ADB_INTERFACE, codes, strict=True):
-        (tmp_path / "1-2:1.0" / name).write_text(f"{code}\n")
+    plug_in(tmp_path, codes)
     assert has_phone_on_usb(tmp_path) is phone
+
+
+def test_a_phone_on_usb_is_listed_by_a_server_that_is_started_for_it(no_server, usb):
+    plug_in(usb, ADB_CODES)
+    list_devices()
+    assert no_server.exists()
 
 
 def test_where_nothing_is_known_of_usb_no_phone_is(tmp_path):
