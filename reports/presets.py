@@ -2,7 +2,7 @@
 
 Sources: MOFA paper (arXiv:2308.12494, 2023), Tables 1 and 4; thesis (N. Kuspys, "Single Image
 Motion Deblurring for Mobile Devices", UCU, 2023), Tables 6.2 to 6.5. The rows are the networks of
-those tables by their registered names; what else was measured comes below.
+those tables by their registered names; where none of them was measured, all that was.
 """
 
 from collections.abc import Mapping
@@ -88,8 +88,8 @@ _MOFA_1 = Preset(
         },
     ),
     printed={
-        "MACs G": "macs",
-        "params M": "parameters",
+        "MACs": "macs",
+        "params": "parameters",
         "PSNR dB": "psnr_db",
         "SSIM": "ssim",
         "GPU ms": "gpu_ms",
@@ -225,7 +225,7 @@ def preset_table(
         RowsError: the rows are unlike in what the table does not tell apart.
         UsageError: `where` names what is not there.
     """
-    cases = cases_of(frames, where or {}, baseline_kind)
+    cases, others = _of_the_paper(cases_of(frames, where or {}, baseline_kind), preset)
     slots, fallen = _with_what_is_known(preset.slots, cases)
     layout = Layout(
         rows=("model",),
@@ -233,12 +233,21 @@ def preset_table(
         labels=preset.labels,
         ticks=preset.ticks,
         printed=_columns(preset, printed) if printed else {},
-        remarks=(*fallen, *_empty(slots, cases), *preset.remarks),
+        remarks=(*fallen, *_empty(slots, cases), *others, *preset.remarks),
     )
     grid = laid_out(frames, cases, layout, baseline_kind=baseline_kind, force=force)
     said = (f"Printed in the paper, not measured here: {printed.title}.",) if printed else ()
     caption = f"{preset.title}: {grid.caption}"
     return replace(grid, caption=caption, remarks=(*grid.remarks, *said))
+
+
+def _of_the_paper(cases: pd.DataFrame, preset: Preset) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Keep the networks of the paper's table, where any was measured; name the others."""
+    inside = cases["model"].isin(list(preset.labels))
+    others = cases.loc[~inside, "model"].unique()
+    if not inside.any() or not len(others):
+        return cases, ()
+    return cases[inside], (f"Measured too, and not of this table: {', '.join(others)}.",)
 
 
 def _with_what_is_known(
