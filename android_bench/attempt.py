@@ -129,13 +129,10 @@ class Launcher:
         """Give the checker of a case. Its reference is computed before anything is timed."""
         if target.case_id not in self._checkers:
             case = target.case
-            reference = host_output(
-                case.artifact.path,
-                case.input,
-                case.opt_level,
-                case.config,
-                precise=self._info.is_phone,
-            )
+            level, config = case.opt_level, case.config
+            if self._info.is_phone:
+                level, config = "disable", {}
+            reference = host_output(case.artifact.path, case.input, level, config)
             kind = case.artifact.kind
             self._checkers[target.case_id] = Checker(kind, case.provider, reference)
         return self._checkers[target.case_id]

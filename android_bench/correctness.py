@@ -13,12 +13,13 @@ import numpy as np
 #     graphs so, too.
 #   integer: each layer rounds, and where one implementation rounds a half up and another to even,
 #     or one computes in float between Q and DQ, codes differ by one, and more after many layers.
-#     Single values can be far off; the mean cannot.
+#     Two ways in which ONNX Runtime itself runs such a graph were 45 to 59 dB apart on images like
+#     those it was calibrated on, and 25 to 31 on noise and in the dark. A network whose
+#     convolutions do nothing gives its noisy input back, at about 20.
 FLOAT_MAX_ABS_ERR = 1e-3
 HALF_MAX_ABS_ERR = 3e-2
-INTEGER_MIN_PSNR_DB = 30.0
+INTEGER_MIN_PSNR_DB = 24.0
 
-_PRECISE = {"session.x64quantprecision": "1"}  # else AVX2 kernels let sums of 16 bits saturate
 _LEVELS = {"disable": 0, "basic": 1, "extended": 2, "all": 99}  # as ONNX Runtime numbers them
 _ERRORS_ONLY = 3
 
@@ -120,13 +121,15 @@ class Checker:
 
 
 def host_output(
-    model: Path, values: Path, level: str, config: Mapping[str, str], *, precise: bool
+    model: Path, values: Path, level: str, config: Mapping[str, str]
 ) -> np.ndarray | None:
     """Give what this machine's ONNX Runtime computes on its CPU, (values,) float32.
 
     Args:
         values: the input, raw little-endian float32.
-        precise: ask for exact integer sums, which other processors have anyway.
+        level: of optimization. `disable` computes what the file says, in float between Q and DQ:
+            the reference for another processor, whose integer sums do not saturate as some of
+            this one's do.
 
     Returns:
         None where it cannot run the file; the launches say why, if they cannot either.
@@ -136,7 +139,7 @@ def host_output(
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel(_LEVELS[level])
     options.log_severity_level = _ERRORS_ONLY
-    for key, value in {**(_PRECISE if precise else {}), **config}.items():
+    for key, value in config.items():
         options.add_session_config_entry(key, value)
     try:
         session = ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])

@@ -48,7 +48,7 @@ def write_case(folder, name="net", seed=0, **options):
         save(two_convs(seed), model)
     np.random.default_rng(0).random(SHAPE).astype("<f4").tofile(values)
     case = Case(read_artifact(model), values, **options)
-    answer = host_output(model, values, case.opt_level, {}, precise=False)
+    answer = host_output(model, values, case.opt_level, {})
     if answer is not None:
         answers = folder / ANSWERS
         answers.mkdir(exist_ok=True)
