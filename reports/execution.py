@@ -11,8 +11,9 @@ from reports.compare import CaseKey
 from reports.frame import Frames
 from reports.launches import CASE_KEY
 from reports.page_table import Cell, PageTable, number, words
+from reports.rounding import three_digits
 from reports.summary import case_labels
-from reports.tables import DASH, counted, decimals
+from reports.tables import DASH, counted
 
 _COVERAGE = (
     "provider",
@@ -145,7 +146,7 @@ def _operator_row(
         words(name),
         words(provider),
         number(f"{nodes:.0f}", nodes),
-        number(f"{ms:.{decimals(ms / 100)}f}", ms),
+        number(three_digits(ms), ms),
         number(f"{pct:.1f} %", pct, pct),
     )
 

@@ -126,6 +126,15 @@ def test_there_is_nothing_to_scroll_sideways(page, width_px):
     assert page.evaluate("document.documentElement.scrollWidth") <= width_px
 
 
+def test_no_table_is_cut_off_on_a_phone(page):
+    page.resize(390, 844)
+    cut_off = (
+        "[...document.querySelectorAll('.scroll')]"
+        ".filter((box) => box.scrollWidth > box.clientWidth).length"
+    )
+    assert page.evaluate(cut_off) == 0
+
+
 def test_names_without_end_do_not_widen_the_page(browser, tmp_path):
     endless = "x" * 300
     rows = phone_rows(launches=3, samples=4, model=endless, fusion=endless)
