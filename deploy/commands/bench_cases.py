@@ -1,7 +1,8 @@
 """Which files are measured with which provider on a device: one made for it, or one for any."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import onnx
 
@@ -9,6 +10,7 @@ from android_bench.coverage import PROVIDERS
 from android_bench.device import DeviceInfo
 from android_bench.launch import Case
 from deploy.artifact import Artifact, artifact_path
+from deploy.commands.graph_macs import count_macs
 from deploy.commands.progress import note
 from deploy.errors import ArtifactError, UsageError
 from deploy.integer_ops import activation_types
@@ -54,12 +56,14 @@ def cases_for(
         ArtifactError: there is nothing for a provider.
     """
     cases = []
+    macs = _macs_of_models(artifacts)
     for provider in providers:
         chosen = list(artifacts) if named else chosen_for(artifacts, provider, info)
         for artifact in chosen:
             graph = load_graph(artifact.path)
             require_taken(artifact, graph, provider)
-            cases.append(_case(artifact, graph, provider, crop))
+            known = {"model_opset": _opset(graph), "model_macs": macs.get(artifact.model)}
+            cases.append(_case(artifact, provider, crop, known))
     return cases
 
 
@@ -128,13 +132,23 @@ def _is_for_cpu(artifact: Artifact, abi: str) -> bool:
     return not foreign and artifact.target not in OF_PROVIDERS
 
 
-def _case(artifact: Artifact, graph: onnx.ModelProto, provider: str, crop: Path) -> Case:
-    opsets = [one.version for one in graph.opset_import if one.domain in ("", "ai.onnx")]
-    return Case(
-        artifact,
-        crop,
-        level_of(artifact),
-        config_of(artifact),
-        provider=provider,
-        known={"model_opset": max(opsets, default=None)},
-    )
+def _macs_of_models(artifacts: Sequence[Artifact]) -> dict[str, int]:
+    """Give the multiply-accumulates of each model, counted at the first float file of its line."""
+    found: dict[str, int] = {}
+    for kind in ("plain", "external", "fp32"):
+        for artifact in artifacts:
+            if artifact.kind == kind and artifact.model not in found:
+                macs = count_macs(load_graph(artifact.path))
+                if macs is not None:
+                    found[artifact.model] = macs
+    return found
+
+
+def _opset(graph: onnx.ModelProto) -> int | None:
+    versions = [one.version for one in graph.opset_import if one.domain in ("", "ai.onnx")]
+    return max(versions, default=None)
+
+
+def _case(artifact: Artifact, provider: str, crop: Path, known: Mapping[str, Any]) -> Case:
+    level, config = level_of(artifact), config_of(artifact)
+    return Case(artifact, crop, level, config, provider=provider, known=known)

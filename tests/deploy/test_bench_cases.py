@@ -142,3 +142,16 @@ def test_providers_are_named_by_commas_each_once():
 def test_an_unknown_provider_is_refused_with_the_known_ones(text):
     with pytest.raises(UsageError, match="use cpu, nnapi, xnnpack"):
         read_providers(text)
+
+
+def test_the_macs_of_a_line_are_counted_at_its_float_file(tmp_path):
+    float_file = write_qdq(tmp_path / "net.onnx", np.uint8)
+    graph = onnx.load(float_file.path)
+    del graph.graph.node[:]
+    graph.graph.node.append(helper.make_node("MatMul", ["input", "input"], ["output"]))
+    onnx.save(graph, tmp_path / "plain.onnx")
+    plain = replace(read_artifact(tmp_path / "plain.onnx"), kind="plain", model="net")
+    made = replace(float_file, kind="int8-x86", model="net", params={"target": "x86"})
+    crop = tmp_path / "input.f32"
+    cases = cases_for([plain, made], ["cpu"], HOST, crop, named=True)
+    assert [case.known["model_macs"] for case in cases] == [3 * 4 * 4 * 4] * 2
