@@ -50,11 +50,6 @@ def test_it_runs_in_the_folder_that_files_are_pushed_to(device, tmp_path):
     assert (tmp_path / "back").read_text() == "made\n"
 
 
-def test_its_arguments_arrive_as_they_are(device):
-    done = device.run(["printf", "<%s>", "a  b", "$HOME", "it's", "", "*", "\n"], LIMIT_S)
-    assert done.stdout == "<a  b><$HOME><it's><><*><\n>"
-
-
 def test_a_host_program_really_runs(device):
     done = device.run([sys.executable, "-c", "import json; print(json.dumps({'n': 1}))"], LIMIT_S)
     assert done.stdout == '{"n": 1}\n'
@@ -63,10 +58,6 @@ def test_a_host_program_really_runs(device):
 def test_a_crash_gives_128_and_its_signal_and_what_was_printed(device):
     done = device.run(sh("echo before; kill -SEGV $$"), LIMIT_S)
     assert (done.exit_code, done.stdout) == (139, "before\n")
-
-
-def test_a_program_that_is_killed_gives_137(device):
-    assert device.run(sh("kill -KILL $$"), LIMIT_S).exit_code == 137
 
 
 @pytest.mark.parametrize(
@@ -86,11 +77,6 @@ def test_output_comes_back_as_it_was_left(device, printed, text):
 def test_long_output_is_whole(device):
     done = device.run([sys.executable, "-c", "print('x' * 3_000_000)"], LIMIT_S)
     assert len(done.stdout) == 3_000_001
-
-
-def test_a_program_that_is_not_there_is_said(device):
-    with pytest.raises(DeviceError, match=r"cannot run \./runner on .* \(not found\)"):
-        device.run(["./runner"], LIMIT_S)
 
 
 def test_a_file_that_is_no_program_is_said(device, tmp_path):
