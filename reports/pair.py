@@ -5,7 +5,7 @@ pair: what happened to the device between them is in the ratio, and the table sa
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -97,14 +97,7 @@ def compare_sides(base: Side, other: Side, *, force: bool = False) -> Grid:
     remarks += _remarks(pairs, base, other, paired=paired) + alone
     everything = pd.concat([base.cases, other.cases])
     devices = pd.concat([base.frames.devices, other.frames.devices]).drop_duplicates("device_id")
-    both = Frames(
-        base.frames.runs,
-        base.frames.samples,
-        base.frames.memory_samples,
-        base.frames.telemetry,
-        base.frames.ops,
-        devices,
-    )
+    both = replace(base.frames, devices=devices)
     title = f"{other.name} against {base.name}: {caption(everything, both)}"
     return Grid(title, _columns(base, other), rows, tuple(remarks))
 

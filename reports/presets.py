@@ -13,7 +13,8 @@ import pandas as pd
 from deploy.errors import UsageError
 from reports.frame import Frames
 from reports.grid import Grid
-from reports.pivot import Layout, Slot, cases_of, laid_out
+from reports.layout import AT, Layout, Slot
+from reports.pivot import cases_of, laid_out
 from reports.values import STAGES, VALUES
 
 _DEFAULT, _OPTIMIZED = STAGES["plain"], STAGES["int8-opt"]
@@ -270,7 +271,7 @@ def _empty(slots: tuple[Slot, ...], cases: pd.DataFrame) -> tuple[str, ...]:
     for slot in slots:
         matches = pd.Series(True, index=cases.index)
         for name, wanted in slot.where.items():
-            matches &= cases[f"_{name}"].str.casefold() == wanted.casefold()
+            matches &= cases[f"{AT}{name}"].str.casefold() == wanted.casefold()
         if not matches.any():
             bare.append(", ".join(slot.levels) or ", ".join(slot.where.values()))
     return (f"Nothing was measured for: {'; '.join(dict.fromkeys(bare))}.",) if bare else ()

@@ -1,5 +1,7 @@
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import reports
 from android_bench.rows import SCHEMA_VERSION, TABLES, column_dtypes
@@ -76,6 +78,28 @@ def test_a_truncated_parquet_is_named(write_session, line, kept):
     path.write_bytes(content[: kept if isinstance(kept, int) else int(kept * len(content))])
     with pytest.raises(RowsError, match=r"samples\.parquet is not a readable parquet file"):
         load(folder)
+
+
+@settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.sampled_from(sorted(TABLES)), st.integers(0), st.binary(min_size=1, max_size=8))
+def test_a_damaged_table_is_read_or_refused_and_nothing_else(damaged, table, place, damage):
+    path = damaged / f"{table}.parquet"
+    whole = path.read_bytes()
+    start = place % len(whole)
+    path.write_bytes(whole[:start] + damage + whole[start + len(damage) :])
+    try:
+        load(damaged)
+    except RowsError as error:
+        assert "\n" not in str(error)
+    finally:
+        path.write_bytes(whole)
+
+
+@pytest.fixture
+def damaged(write_session):
+    return write_session({"plain": {"latency_ms": 5.0}}, launches=2)
 
 
 def test_a_future_schema_names_both_versions(write_session, line, rewrite):
