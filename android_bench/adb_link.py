@@ -4,12 +4,13 @@ import re
 import time
 
 from android_bench.adb_call import ABSENT, READY, STATES, call_adb, phone_state, state_error
-from android_bench.adb_shell import run_shell
+from android_bench.adb_shell import quote, run_shell
 from android_bench.device import Completed
-from deploy.errors import TransientDeviceError
+from deploy.errors import DeviceError, TransientDeviceError
 
 COMMAND_S = 30.0  # for a small command: a phone that is busy or asleep takes seconds
 POLL_S = 0.25
+BOOTED = "sys.boot_completed"  # a property that is 1 when the start is over
 OVER_NETWORK = re.compile(r".+:\d+")  # a serial that the server can be told to connect to
 
 
@@ -40,22 +41,36 @@ class Link:
         return self._state() == READY
 
     def await_ready(self, timeout_s: float) -> None:
-        """Wait until it can be used. A server that has forgotten its address is told it again.
+        """Wait until it can be used, and has finished starting.
+
+        A server that has forgotten its address is told it again.
 
         Raises:
             DeviceError: it is in a state that does not pass by itself.
             TransientDeviceError: it did not come back in time.
         """
         deadline_s = time.monotonic() + timeout_s
-        while (state := self._state()) != READY:
-            passing = state == ABSENT or STATES.get(state, ("", True))[1]
+        while (state := self._state()) != READY or not self._is_booted():
+            passing = state in (ABSENT, READY) or STATES.get(state, ("", True))[1]
             if not passing or time.monotonic() >= deadline_s:
-                raise state_error(self.serial, state, was_there=self._was_there)
-            if OVER_NETWORK.fullmatch(self.serial):
+                raise self._unusable(state)
+            if state != READY and OVER_NETWORK.fullmatch(self.serial):
                 call_adb(["connect", self.serial], serial=None, timeout_s=COMMAND_S)
                 if self.is_ready():
-                    return
+                    continue
             time.sleep(POLL_S)
+
+    def _is_booted(self) -> bool:
+        """Say whether Android is up, and not only its adb daemon."""
+        try:
+            return self.shell(quote("getprop", BOOTED)).stdout.strip() == "1"
+        except TransientDeviceError:
+            return False
+
+    def _unusable(self, state: str) -> DeviceError:
+        if state != READY:
+            return state_error(self.serial, state, was_there=self._was_there)
+        return TransientDeviceError(f"{self.serial} has not finished starting", "wait for it")
 
     def _state(self) -> str:
         try:

@@ -1,6 +1,7 @@
 import socket
 
 import pytest
+from phone_examples import await_true, in_background
 
 from android_bench.adb_call import (
     STATES,
@@ -135,6 +136,24 @@ def test_a_phone_that_is_offline_is_waited_for_and_connected_to(start_phone):
     phone.listen()
     link.await_ready(20)
     assert link.shell("echo here").stdout == "here\n"
+
+
+def test_a_phone_that_is_still_starting_is_waited_for(start_phone):
+    phone = start_phone()
+    booted = phone.tree.properties()
+    phone.tree.set_properties({**booted, "sys.boot_completed": ""})
+    with in_background(lambda: Link(phone.serial).await_ready(30)) as done:
+        await_true(lambda: len(phone.commands) > 2, "it was not asked again")
+        assert not done.done()
+        phone.tree.set_properties(booted)
+        done.result()
+
+
+def test_a_phone_that_never_finishes_starting_is_given_up(start_phone):
+    phone = start_phone()
+    phone.tree.set_properties({**phone.tree.properties(), "sys.boot_completed": ""})
+    with pytest.raises(TransientDeviceError, match="has not finished starting"):
+        Link(phone.serial).await_ready(0.2)
 
 
 def test_a_phone_that_stays_away_is_given_up_in_time(start_phone):
