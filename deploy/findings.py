@@ -14,7 +14,7 @@ AUDITED = (
 )
 LEFT = (*CONVERSIONS, "Transpose")
 # float kernels by design; each needs a DQ before it and a Q after it
-NORMALIZATIONS = ("LayerNormalization", "LpNormalization")
+NORMALIZATIONS = ("InstanceNormalization", "LayerNormalization", "LpNormalization")
 CONVERSIONS_PER_NORM = 2
 CONVERSIONS_AT_ENDS = 4
 ON_PURPOSE = "on-purpose"

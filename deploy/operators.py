@@ -77,6 +77,7 @@ OPERATORS: Final = {
 
 # Everything else stays in float, with rounding before and behind it:
 FLOAT_OPERATORS = {
+    "InstanceNormalization": "as LayerNormalization",
     "LayerNormalization": "its variance spans too many decades for 8 bits; no integer kernel",
     "LpNormalization": "no integer kernel; the centering convolution before it is integer",
     "Sub": "no integer kernel",

@@ -116,3 +116,43 @@ def test_a_transpose_of_rows_that_are_no_shuffle_is_left_alone():
     before = operators(model)
     use_integer_forms(model, place(model, ARM), ARM)
     assert operators(model) == before
+
+
+NORM = """
+    a = Conv (x, k)
+    t = Transpose <perm = [0, 2, 3, 1]> (a)
+    n = LayerNormalization <axis = -1, epsilon = 0.01> (t, ones, zeros)
+    f = Transpose <perm = [0, 3, 1, 2]> (n)
+    y = Conv (f, l)
+"""
+
+
+def normalized(scale: float = 1.0) -> ir.Model:
+    arrays = {"k": drawn(8, 4, 1, 1), "l": drawn(4, 8, 1, 1)}
+    ones = np.full(8, scale, np.float32)
+    return float_graph(NORM, **arrays, ones=ones, zeros=np.zeros(8, np.float32))
+
+
+def test_on_arm_every_pixel_is_an_instance():
+    model = normalized()
+    expected = run(model, image())
+    same = use_integer_forms(model, place(model, ARM), ARM)
+    assert same == {"n_instances": "n"}
+    assert "LayerNormalization" not in operators(model)
+    np.testing.assert_allclose(run(model, image()), expected, atol=1e-5)
+
+
+def test_a_norm_of_instances_fuses_like_that_of_a_layer():
+    before, after = (fused_ops(make(normalized(), ARM), ARM) for make in (as_it_is, integer))
+    assert after["InstanceNormalization"] == before["LayerNormalization"] == 1
+    for kind in ("QLinearConv", "Transpose", "QuantizeLinear", "DequantizeLinear"):
+        assert after[kind] == before[kind], kind
+    outputs = [run(make(normalized(), ARM), image()) for make in (as_it_is, integer)]
+    assert np.abs(outputs[0] - outputs[1]).max() < 0.02 * np.abs(outputs[0]).max()
+
+
+@pytest.mark.parametrize(("target", "scale"), [(X86, 1.0), (ARM, 2.0)], ids=["x86", "scaled"])
+def test_other_layer_norms_stay(target, scale):
+    model = normalized(scale)
+    use_integer_forms(model, place(model, target), target)
+    assert operators(model)["LayerNormalization"] == 1
