@@ -20,6 +20,7 @@ from deploy.bias_correction import channel_means
 from deploy.channel_balance import balance_channels, typical_limits
 from deploy.codes import Range
 from deploy.commands.progress import bar
+from deploy.errors import UsageError
 from deploy.fidelity import Probe, psnr_between_db
 from deploy.files import unfinished
 from deploy.inference import Run, open_run
@@ -233,5 +234,5 @@ def _read(path: Path) -> tuple[Recipe, list[dict[str, Any]]] | None:
     try:
         record = json.loads(path.read_text())
         return recipe_of_record(record["recipe"]), list(record["trials"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, UsageError):
         return None

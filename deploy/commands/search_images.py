@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from calib.crops import choose_crops, read_crops
+from calib.crops import CropSet, choose_crops, read_crops
 from calib.images import list_images
 from calib.pairs import Pair, load_pairs
 from deploy.artifact import Artifact
 from deploy.commands.images import demo_data, is_demo, pipeline_of, through, training_images
+from deploy.errors import DataError
 from deploy.fidelity import Probe, Size, tiles
 from deploy.pipeline import PackedRaw, Pipeline
 
@@ -71,14 +72,21 @@ def search_probe(
         return Probe(f"{len(windows)} windows with truth", cut, windows, pipeline)
     folder = training_images(build, data, pipeline)
     others = {path.relative_to(folder).as_posix() for path in list_images(folder)} - set(images)
-    chosen = choose_crops(
-        folder,
-        count=WINDOWS,
-        side=size[0] * pipeline.px,
-        seed=seed + 1,  # other crops than those calibrated on, where the images are the same
-        leave_out=others if images else (),
+    # other crops than those calibrated on, where the images are the same
+    chosen = _up_to(WINDOWS, folder, size[0] * pipeline.px, seed + 1, others if images else ())
+    return Probe(
+        f"{len(chosen.crops)} crops", list(read_crops(through(chosen, pipeline))), (), pipeline
     )
-    return Probe(f"{WINDOWS} crops", list(read_crops(through(chosen, pipeline))), (), pipeline)
+
+
+def _up_to(count: int, folder: Path, side: int, seed: int, leave_out: Collection[str]) -> CropSet:
+    """Choose crops; of images too small or too few for so many, half as many, and so on."""
+    try:
+        return choose_crops(folder, count=count, side=side, seed=seed, leave_out=leave_out)
+    except DataError:
+        if count == 1:
+            raise
+    return _up_to(count // 2, folder, side, seed, leave_out)
 
 
 def _demo_pairs(build: Path, artifact: Artifact, images: Collection[str]) -> list[Pair]:
