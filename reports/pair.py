@@ -185,9 +185,14 @@ def _row(base: Case, case: Case, side: Side, other: Side, *, paired: bool) -> tu
     return (
         words(models, notes),
         *cells[:2],
-        Cell(text, ratio.value, ratio.low, ratio.high),
+        Cell(text, ratio.value, ratio.low, ratio.high, _undecided(ratio)),
         *cells[2:],
     )
+
+
+def _undecided(ratio: Estimate) -> tuple[str, ...]:
+    holds_1 = ratio.low <= 1 <= ratio.high
+    return ("not shown to differ: the interval of the speed-up holds 1",) if holds_1 else ()
 
 
 def _ratio(base: Case, case: Case, side: Side, other: Side, *, paired: bool) -> Estimate:
