@@ -4,7 +4,6 @@
 """
 
 import json
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -22,6 +21,7 @@ from android_bench.layout import Layout, await_return, put_all
 from android_bench.order import all_slots, last_of_slots, launch_order, next_due
 from android_bench.outcome import Outcome
 from android_bench.plan import BenchPlan
+from android_bench.programs import programs_for
 from android_bench.request import REQUEST_NAME, write_request
 from android_bench.rows import RunRow
 from android_bench.sensor_text import CanQuery, HostSource, PhoneSource
@@ -31,7 +31,7 @@ from android_bench.thermal import Guard
 from deploy.errors import DeviceError
 from deploy.files import unfinished
 
-__all__ = ["HOST_RUNNER", "bench", "is_finished", "launch_order", "list_sessions"]
+__all__ = ["bench", "is_finished", "launch_order", "list_sessions"]
 
 JOURNAL_NAME = "journal.jsonl"
 SESSION_NAME = "session.json"  # written last: a folder that has it is finished
@@ -39,9 +39,6 @@ COVERAGE_COLUMNS = (
     *("nodes_total", "nodes_on_provider", "partitions_on_provider"),
     *("coverage_source", "fallback_reasons"),
 )
-
-# -P keeps this package's folder, which the script lies in, out of the import path.
-HOST_RUNNER = (sys.executable, "-P", str(Path(__file__).with_name("python_runner.py")))
 
 Progress = Callable[[int, int, RunRow | None], None]
 
@@ -56,7 +53,7 @@ def bench(
     on_wait: Callable[[str], None] = lambda text: None,
     force: bool = False,
     keep: bool = False,
-    runner: Sequence[str] = HOST_RUNNER,
+    runner: Sequence[str] | None = None,
     files: Sequence[Path] = (),
 ) -> Path:
     """Measure cases on a device and give the folder of the results.
@@ -80,7 +77,7 @@ def bench(
         force: measure anew, also where there is something to resume.
         keep: leave on the device what was put there.
         runner: the program that runs on the device and keeps to native/PROTOCOL.md, with its
-            first arguments.
+            first arguments; None: our own, see `programs.programs_for`.
         files: those of its words that are files to be put on the device first.
 
     Returns:
@@ -97,6 +94,9 @@ def bench(
         RowsError: the journal to resume from is broken.
     """
     info = device.info()
+    if runner is None:
+        needed = programs_for(info, [case.artifact.path for case in cases])
+        runner, files = needed.command, needed.files
     sensors = Sensors(PhoneSource(device) if isinstance(device, CanQuery) else HostSource())
     cores = _cores(plan, info, sensors)
     identity = identity_of(cases, plan, info, runner, cores)

@@ -174,7 +174,7 @@ def bench_everywhere(
         except MofaError as error:
             if len(devices) == 1:
                 raise
-            failed[str(device)] = error
+            failed[getattr(device, "serial", str(device))] = error
             continue
         cases = cases_for(artifacts, providers, info, crop, named=bool(sources))
         _say_what_is_foreign([case.artifact for case in cases], info.abi, info.name)

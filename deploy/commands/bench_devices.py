@@ -31,6 +31,11 @@ class Job:
     info: DeviceInfo
     cases: Sequence[Case]
 
+    @property
+    def label(self) -> str:
+        """What people tell the device by: of two phones of one model, each by its serial."""
+        return " ".join(filter(None, [self.info.name, getattr(self.device, "serial", "")]))
+
 
 def native_programs(job: Job) -> Programs:
     """Give the native runner for a job's device, and the library that reads all its graphs.
@@ -63,7 +68,7 @@ def measure(
         MofaError: the only job failed.
     """
     total = sum(len(all_slots(len(job.cases), plan)) for job in jobs)
-    where = jobs[0].info.name if len(jobs) == 1 else f"{len(jobs)} devices"
+    where = jobs[0].label if len(jobs) == 1 else f"{len(jobs)} devices"
     stopped = Event()
     with bar(f"measuring on {where}", total, "launches") as launched:
         board = _Board(len(jobs), launched, stopped)
@@ -77,7 +82,7 @@ def measure(
                 job.device,
                 folder,
                 on_progress=board.counts(place),
-                on_wait=board.notes(place, job.info.name),
+                on_wait=board.notes(place, job.label),
                 force=force,
                 keep=keep,
                 runner=needed.command,
@@ -192,8 +197,8 @@ def _collected(
         if error is None:
             folders.append(future.result())
         elif isinstance(error, MofaError):
-            failed[job.info.name] = error
-            note(f"{job.info.name} failed: {error}")
+            failed[job.label] = error
+            note(f"{job.label} failed: {error}")
         else:
             raise error
     return folders, failed

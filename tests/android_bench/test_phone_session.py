@@ -177,10 +177,8 @@ def test_of_two_phones_the_one_that_dies_does_not_stop_the_other(
 
     dying.when(LAUNCH, die)
     good.when(LAUNCH, lambda: dead.wait(30))
-    jobs = [
-        Job(one, replace(one.info(), name=name), [case])
-        for name, one in (("good", device(good)), ("dying", device(dying, return_s=0.2)))
-    ]
+    devices = [device(good), device(dying, return_s=0.2)]
+    jobs = [Job(one, one.info(), [case]) for one in devices]
     runner = stand_in()
     folders, failed = measure(
         jobs,
@@ -189,5 +187,5 @@ def test_of_two_phones_the_one_that_dies_does_not_stop_the_other(
         force=False,
         programs=lambda job: Programs(runner["runner"], runner["files"]),
     )
-    assert list(failed) == ["dying"]
+    assert list(failed) == [f"Example Phone 14 {dying.serial}"]
     assert [table(folder)["status"].tolist() for folder in folders] == [["ok", "ok"]]
