@@ -35,12 +35,21 @@ class Layer:
         op: its operators, with how many of each where there are several.
         cost: estimate of what float costs, in multiply-adds: those of its convolutions, and
             MACS_PER_ELEMENT for each element of an activation read or written.
+        costs: of each of its nodes; empty where they only make sense together.
     """
 
     name: str
     nodes: tuple[str, ...]
     op: str
     cost: float
+    costs: tuple[float, ...] = ()
+
+    def parts(self) -> "list[Layer]":
+        """Give its nodes as layers of their own; itself where they only make sense together."""
+        if not self.costs:
+            return [self]
+        pairs = zip(self.nodes, self.costs, strict=True)
+        return [Layer(name, (name,), "", cost) for name, cost in pairs]
 
 
 def layers_of(model: ir.Model, placement: Placement) -> list[Layer]:
@@ -93,11 +102,13 @@ def _pieces(nodes: Iterable[ir.Node]) -> Iterator[list[ir.Node]]:
 
 def _layer(nodes: Sequence[ir.Node]) -> Layer:
     counted = Counter(node.op_type for node in nodes)
+    costs = tuple(float(_cost(node)) for node in nodes)
     return Layer(
         name=_span(node_name(nodes[0]), node_name(nodes[-1])),
         nodes=tuple(map(node_name, nodes)),
         op=", ".join(op if count == 1 else f"{count} {op}" for op, count in counted.items()),
-        cost=float(sum(map(_cost, nodes))),
+        cost=sum(costs),
+        costs=costs if "Conv" in counted else (),
     )
 
 

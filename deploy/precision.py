@@ -2,7 +2,7 @@
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -29,6 +29,7 @@ Build = Callable[[Recipe], onnx.ModelProto]  # the integer graph of a recipe
 Judge = Callable[[onnx.ModelProto], float]  # dB, higher is better
 
 MOST_LAYERS = 64  # judged one by one; of more, neighbours are judged together
+MOST_RETURNED = 16  # parts of what went to float that are tried as integers again
 
 COLUMNS = ("layer", "op", "cost", "db", "gain_db", "gain_per_cost")
 TRIAL_COLUMNS = ("float_nodes", "preset", "cost", "db")
@@ -115,7 +116,9 @@ def cheapest_mix(
     Of a preset, the layers go to float in the order of their gain per cost, as many as it takes:
     the shortest such row is found by bisection, since more float is nearly always better, and
     what is returned was judged to meet the bound itself. So it is with the recipe's preset, then,
-    where that is `fast`, with `accurate`, if that can be cheaper than what was found.
+    where that is `fast`, with `accurate`, if that can be cheaper than what was found. Of the
+    cheapest, each part goes back to integers if the bound is met without it, the dearest first:
+    of a layer of several operators often one was what mattered.
 
     Takes at most as many judgements as `most_judgements` says.
 
@@ -138,6 +141,7 @@ def cheapest_mix(
         table = _gains([joined(group) for group in groups.values()], row.db_with)
         tables.append(table.assign(preset=preset))
         row.shorten([layer for name in table["layer"] for layer in groups[name]])
+    search.return_parts(presets, set(recipe.float_nodes))
     return search.mix(pd.concat(tables[1:] or tables, ignore_index=True))
 
 
@@ -145,11 +149,10 @@ def most_judgements(*layers: int) -> int:
     """Give how many graphs `cheapest_mix` judges at most, by how many layers each preset has.
 
     Of n layers: the preset as it is, each layer or group of layers alone, all of them, and
-    ceil(log2(n)) to find the shortest row.
+    ceil(log2(n)) to find the shortest row. Then the parts that may go back.
     """
-    return sum(
-        2 + min(count, MOST_LAYERS) + math.ceil(math.log2(max(count, 1))) for count in layers
-    )
+    rows = [2 + min(count, MOST_LAYERS) + math.ceil(math.log2(max(count, 1))) for count in layers]
+    return sum(rows) + MOST_RETURNED
 
 
 def unmet(mix: Mix, bound_db: float, what: str) -> FidelityError:
@@ -208,6 +211,29 @@ class _Search:
 
     def meets(self, recipe: Recipe, cost: float) -> bool:
         return self.db(recipe, cost) >= self._bound_db
+
+    def return_parts(self, presets: Mapping[str, Sequence[Layer]], asked_for: set[str]) -> None:
+        """Judge the cheapest that meets the bound with parts of its float layers in integers.
+
+        Args:
+            asked_for: nodes that stay in float whatever comes of it.
+        """
+        met = self._met()
+        if not met:
+            return
+        best = min(met, key=lambda recipe: self._cost[recipe])
+        in_float = set(best.float_nodes) - asked_for
+        parts = [
+            part
+            for layer in presets[best.preset]
+            if in_float.issuperset(layer.nodes)
+            for part in layer.parts()
+        ]
+        parts.sort(key=lambda part: part.cost, reverse=True)
+        for part in parts[:MOST_RETURNED]:
+            fewer = replace(best, float_nodes=tuple(set(best.float_nodes) - set(part.nodes)))
+            if self.meets(fewer, self._cost[best] - part.cost):
+                best = fewer
 
     def _met(self) -> list[Recipe]:
         return [recipe for recipe, db in self._db.items() if db >= self._bound_db]

@@ -149,6 +149,15 @@ def test_nodes_that_the_recipe_keeps_in_float_stay_there():
     assert "n0" in network.mix(39, Recipe(float_nodes=("n0",))).recipe.float_nodes
 
 
+def test_of_a_layer_only_the_nodes_that_matter_stay_in_float():
+    network = Network([1e-4, 1e-8, 1e-8, 1e-5], [1, 5, 3, 2])
+    first = Layer("n0 to n2", ("n0", "n1", "n2"), "3 Conv", 9.0, costs=(1.0, 5.0, 3.0))
+    network.of_preset = lambda preset: [first, network.layers[3]]
+    mix = network.mix(45)
+    assert mix.recipe.float_nodes == ("n0",)
+    assert mix.trials["cost"].iloc[-1] == 1.0
+
+
 def test_many_layers_are_judged_in_groups_and_mixed_one_by_one():
     count = 3 * MOST_LAYERS
     network = Network([1e-8] * (count - 1) + [1e-2], [1] * count)
