@@ -1,5 +1,5 @@
 from hypothesis import HealthCheck, settings
-from phone.fixtures import any_phone, private_adb, shared_adb_server, start_phone  # noqa: F401
+from phone.fixtures import adb_of_the_tests, any_phone, private_adb, start_phone  # noqa: F401
 
 # A machine that is busy, as one that measures is, makes an example slow and not wrong.
 settings.register_profile(

@@ -48,26 +48,45 @@ class AdbServer:
         )
         return done.stdout
 
+    def is_running(self) -> bool:
+        """Say whether anything listens on its port."""
+        try:
+            socket.create_connection(("127.0.0.1", self.port), 1).close()
+        except OSError:
+            return False
+        return True
+
+    def start(self) -> None:
+        """Start it, unless it runs."""
+        self.adb("start-server")
+
     def stop(self) -> None:
         """End this server, and no other."""
-        self.adb("kill-server", check=False)
+        if self.is_running():
+            self.adb("kill-server", check=False)
+
+
+def private_server(folder: Path) -> AdbServer:
+    """Give a server, not started yet, whose keys and log lie in a folder.
+
+    It takes no phone on USB, and looks for none in the network and among emulators.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    environment = {
+        "ANDROID_ADB_SERVER_PORT": str(port),
+        "ANDROID_ADB_LOG_PATH": str(folder / "adb.log"),
+        "ADB_LOCAL_TRANSPORT_MAX_PORT": "5553",
+        "ADB_MDNS": "0",
+        "ADB_USB": "0",
+        "HOME": str(folder),
+        "TMPDIR": str(folder),
+    }
+    return AdbServer(port, environment)
 
 
 def start_adb_server(folder: Path) -> AdbServer:
-    """Start a server whose keys and log lie in a folder, and that takes no phone on USB."""
-    folder.mkdir(parents=True, exist_ok=True)
-    port = free_port()
-    server = AdbServer(
-        port,
-        {
-            "ANDROID_ADB_SERVER_PORT": str(port),
-            "ANDROID_ADB_LOG_PATH": str(folder / "adb.log"),
-            "ADB_LOCAL_TRANSPORT_MAX_PORT": "5553",  # looks for no emulator
-            "ADB_MDNS": "0",
-            "ADB_USB": "0",  # takes no phone from a developer's own server
-            "HOME": str(folder),
-            "TMPDIR": str(folder),
-        },
-    )
-    server.adb("start-server")
+    """Give a private server that runs."""
+    server = private_server(folder)
+    server.start()
     return server

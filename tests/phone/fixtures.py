@@ -16,35 +16,43 @@ from android_bench.adb import AdbDevice
 from android_bench.device import Device
 from android_bench.devices import PHONE, find_device
 from deploy.errors import MofaError
-from phone.adb_server import AdbServer, start_adb_server
+from phone.adb_server import AdbServer, private_server
 from phone.emulated import EmulatedPhone
 
 ATTACHED = "MOFA_TEST_DEVICE"  # a serial, or `phone` for the only one there is
 PROFILES = ("android14", "android7", "adbd2015")
 
 
-@pytest.fixture(scope="session")
-def shared_adb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AdbServer]:
-    """The one private server of a test run."""
-    server = start_adb_server(tmp_path_factory.mktemp("adb"))
-    yield server
+@pytest.fixture(scope="session", autouse=True)
+def adb_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AdbServer]:
+    """The one private server of a test run: not started before a test needs it.
+
+    Every program of every test is led to it, so that none starts, or uses, a developer's.
+    """
+    server = private_server(tmp_path_factory.mktemp("adb"))
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in server.environment.items():
+            if ATTACHED not in os.environ and name not in ("HOME", "TMPDIR"):
+                patch.setenv(name, value)
+        yield server
     server.stop()
 
 
 @pytest.fixture
 def private_adb(
-    shared_adb_server: AdbServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    adb_of_the_tests: AdbServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> AdbServer:
     """The private server, which adb programs that this process starts now talk to.
 
     What the harness notes about phones goes to a folder of the test as well.
     """
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    for name, value in shared_adb_server.environment.items():
+    adb_of_the_tests.start()
+    for name, value in adb_of_the_tests.environment.items():
         monkeypatch.setenv(name, value)
     for name in ("ANDROID_SERIAL", "ANDROID_ADB_SERVER_ADDRESS", "ADB_SERVER_SOCKET"):
         monkeypatch.delenv(name, raising=False)
-    return shared_adb_server
+    return adb_of_the_tests
 
 
 @pytest.fixture
