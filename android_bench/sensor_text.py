@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from android_bench.device import Completed
+from deploy.errors import TransientDeviceError
 
 AVAILABLE, DENIED, ABSENT = "available", "denied", "absent"
 ANSWER_S = 10.0  # dumpsys of a busy phone takes a second or two
@@ -44,8 +45,20 @@ class PhoneSource:
     def __init__(self, device: CanQuery) -> None:
         self._device = device
 
+    def _ask(self, *argv: str) -> Completed:
+        """Ask; what a phone that is there does not answer in time counts as absent.
+
+        Raises:
+            TransientDeviceError: the phone itself is gone.
+        """
+        try:
+            return self._device.query(argv, ANSWER_S)
+        except TransientDeviceError:
+            self._device.query(["true"], ANSWER_S)
+            return Completed(None, "", "", 0)
+
     def dump(self, service: str) -> tuple[str, str]:  # noqa: D102
-        said = self._device.query(["dumpsys", service], ANSWER_S)
+        said = self._ask("dumpsys", service)
         text = said.stdout
         if "Permission Denial" in text + said.stderr:
             return DENIED, ""
@@ -55,7 +68,9 @@ class PhoneSource:
     def read(self, paths: Sequence[str]) -> dict[str, tuple[str, str]]:  # noqa: D102
         if not paths:
             return {}
-        said = self._device.query(["cat", *paths], ANSWER_S)
+        said = self._ask("cat", *paths)
+        if said.exit_code is None:
+            return dict.fromkeys(paths, (ABSENT, ""))
         # an old daemon puts standard error among standard output
         lines = [*said.stdout.splitlines(), *said.stderr.splitlines()]
         refused = {
@@ -74,7 +89,7 @@ class PhoneSource:
         return {path: one for single in paths for path, one in self.read([single]).items()}
 
     def names(self, folder: str) -> list[str]:  # noqa: D102
-        said = self._device.query(["ls", folder], ANSWER_S)
+        said = self._ask("ls", folder)
         return said.stdout.split() if said.exit_code == 0 else []
 
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
 from android_bench.device import Device, DeviceInfo
-from android_bench.devices import find_device, list_devices
+from android_bench.devices import ALL, HOST, find_device, find_devices
 from android_bench.launch import Case
 from android_bench.order import all_slots
 from android_bench.plan import BenchPlan
@@ -210,11 +211,13 @@ def _device_of(device_id: str) -> Device:
     Raises:
         DeviceError: it is none of them.
     """
-    for listed in list_devices():
-        if listed.measurable:
-            device = find_device(listed.name)
-            if device.info().device_id == device_id:
-                return device
+    host = find_device(HOST)
+    if host.info().device_id == device_id:
+        return host
+    with suppress(DeviceError):  # none is ready
+        for phone in find_devices(ALL):
+            if phone.info().device_id == device_id:
+                return phone
     raise DeviceError(
         "the device of the interrupted session is not there",
         "plug it in, or start anew without --resume",

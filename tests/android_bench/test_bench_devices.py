@@ -41,6 +41,7 @@ def test_where_nothing_was_interrupted_that_is_said(interrupted):
         resume(interrupted)
 
 
+@pytest.mark.usefixtures("private_adb")
 def test_a_session_of_a_device_that_is_not_there_waits_for_it(interrupted):
     request = last_unfinished(interrupted) / "request.json"
     request.write_text(json.dumps(json.loads(request.read_text()) | {"device_id": "other"}))

@@ -5,7 +5,7 @@ import pytest
 from android_bench.device import Completed
 from android_bench.sensor_text import HostSource, PhoneSource
 from android_bench.sensors import Sensors, parse_battery, parse_temperatures
-from deploy.errors import DeviceError
+from deploy.errors import DeviceError, TransientDeviceError
 
 SERVICE = """IsStatusOverride: false
 Thermal Status: 1
@@ -177,6 +177,36 @@ def test_the_battery_is_asked_now_and_then_only():
     for now[0] in (1, 2, 3):
         watched.read()
     assert shell.asked.count("dumpsys battery") == 2  # once to find out, once to read
+
+
+class Hanging(Shell):
+    """A phone on which some programs never end, or which is gone."""
+
+    def __init__(self, *programs, **options):
+        super().__init__(**options)
+        self.programs = programs
+
+    def query(self, argv, timeout_s):
+        if argv[0] in self.programs:
+            raise TransientDeviceError("no answer", "try again")
+        return super().query(argv, timeout_s) if argv[0] != "true" else Completed(0, "", "", 1)
+
+
+def test_a_service_that_never_answers_is_absent_and_the_files_are_read():
+    files = frequencies((2000, 1500, 900))
+    watched = sensors(Hanging("dumpsys", files=files))
+    assert watched.states["thermal_status"] == "absent"
+    assert watched.read().cap_pct == 75.0
+
+
+def test_files_that_never_answer_are_absent():
+    watched = sensors(Hanging("cat", services={"battery": BATTERY}, files=frequencies((2, 2, 2))))
+    assert (watched.states["freq_cap"], watched.states["battery"]) == ("absent", "available")
+
+
+def test_a_phone_that_is_gone_is_no_missing_sensor():
+    with pytest.raises(TransientDeviceError):
+        sensors(Hanging("dumpsys", "cat", "ls", "true"))
 
 
 def host(tmp_path, files):
