@@ -37,7 +37,14 @@ INTERVALS = {
         "first_inference_ci_high_ms",
     ),
 }
-_OF_MEMORY = ["peak_rss_mib", "peak_over_baseline_mib", "peak_native_heap_mib", "peak_pss_mib"]
+# Of the kernel's high-water mark, which costs a timed launch nothing, every launch has one; what
+# has to be sampled is of the launches of mode memory. Each is of the others where those lack it.
+_OF_MEMORY = {
+    "peak_rss_mib": "latency",
+    "peak_over_baseline_mib": "latency",
+    "peak_native_heap_mib": "memory",
+    "peak_pss_mib": "memory",
+}
 _MEDIANS = ["peak_over_baseline_mib", "peak_pss_mib"]
 _COVERAGE = ["nodes_total", "nodes_on_provider", "partitions_on_provider"]
 
@@ -92,7 +99,8 @@ def precision_of(kind: str) -> str | None:
 def summarize(frames: Frames) -> pd.DataFrame:
     """Give one row a case: counts, medians over launches with their interval, size, quality.
 
-    Memory is of the launches of mode memory where a case has any, else of those that were timed.
+    The peak of resident memory is of the launches that were timed, native heap and PSS of those of
+    mode memory, and each of the other ones where a case has none.
 
     Returns:
         Ordered by model and session, then as a line is, plain, fp32, int8, int8-opt, and the rest.
@@ -163,11 +171,11 @@ def _add_medians(summary: pd.DataFrame, launches: pd.DataFrame) -> None:
         _keys(summary).get_indexer(pd.MultiIndex.from_frame(launches[CASE_KEY])),
         index=launches.index,
     )
-    watched = launches["mode"] == "memory"
-    of_memory = watched | ~case.isin(case[watched])
-    measured = launches.assign(
-        **{name: launches[name].where(of_memory) for name in _OF_MEMORY}, place=case
-    )
+    memory = {
+        name: launches[name].where(_preferred(launches, name, case, mode))
+        for name, mode in _OF_MEMORY.items()
+    }
+    measured = launches.assign(**memory, place=case)
     for column, names in INTERVALS.items():
         found = median_intervals(measured[column], case).reindex(range(len(summary)))
         for name, end in zip(names, ENDS, strict=True):
@@ -175,6 +183,15 @@ def _add_medians(summary: pd.DataFrame, launches: pd.DataFrame) -> None:
     for name in _MEDIANS:
         medians = measured.groupby("place")[name].median().reindex(range(len(summary)))
         summary[name] = medians.to_numpy(dtype=float)
+
+
+def _preferred(
+    launches: pd.DataFrame, name: str, case: "pd.Series[int]", mode: str
+) -> "pd.Series[bool]":
+    """Tell which launches a value is taken from: of this mode where the case has any with it."""
+    of_mode = (launches["mode"] == mode) & launches[name].notna()
+    others = launches["mode"].isin(["latency", "memory"]) & ~case.isin(case[of_mode])
+    return of_mode | others
 
 
 def _add_coverage(summary: pd.DataFrame, launches: pd.DataFrame) -> None:

@@ -222,17 +222,36 @@ def test_a_launch_that_was_taken_again_did_not_fail(write_session, rewrite):
     assert case["flags"] == "redone_launches"
 
 
-def test_memory_is_of_the_launches_that_watched_it_and_times_are_not(frames_of):
-    watched = {"kind": "plain", "case_id": "case-plain", "mode": "memory"}
-    cases = {
-        "plain": {"latency_ms": 5.0, "peak_rss_bytes": 120 * 2**20},
-        "m": {"latency_ms": 50.0, "peak_rss_bytes": 99 * 2**20, **watched},
-    }
-    for case in cases.values():
-        case |= {"model_sha256": "same", "output_sha256": "same"}
-    (case,) = summarize(frames_of(cases, spread=0.0)).to_dict("records")
-    assert case["latency_median_ms"] == pytest.approx(5)
-    assert (case["peak_rss_mib"], case["n_launches"]) == (99, 8)
+@pytest.fixture
+def watched(frames_of):
+    """Give the summary of a case that was timed, and once more to watch its memory."""
+
+    def summary(timed_mib, watched_mib):
+        own = {"kind": "plain", "case_id": "case-plain", "mode": "memory"}
+        heap = {"peak_native_heap_bytes": 60 * 2**20}
+        cases = {
+            "plain": {"latency_ms": 5.0, "peak_rss_bytes": timed_mib and timed_mib * 2**20},
+            "m": {"latency_ms": 50.0, "peak_rss_bytes": watched_mib * 2**20, **own, **heap},
+        }
+        for case in cases.values():
+            case |= {"model_sha256": "same", "output_sha256": "same"}
+        return summarize(frames_of(cases, spread=0.0)).iloc[0]
+
+    return summary
+
+
+def test_a_launch_that_watches_memory_is_not_timed(watched):
+    case = watched(120, 99)
+    assert (case["latency_median_ms"], case["n_launches"]) == (pytest.approx(5), 8)
+
+
+def test_the_peak_is_of_timed_launches_and_the_heap_of_those_that_watched(watched):
+    case = watched(120, 99)
+    assert (case["peak_rss_mib"], case["peak_native_heap_mib"]) == (120, 60)
+
+
+def test_a_peak_that_timed_launches_lack_is_of_those_that_watched(watched):
+    assert watched(None, 99)["peak_rss_mib"] == 99
 
 
 @pytest.mark.parametrize(
