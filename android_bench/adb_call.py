@@ -67,7 +67,13 @@ def call_adb(argv: Sequence[str], *, serial: str | None, timeout_s: float) -> An
     chosen = ["-s", serial] if serial is not None else []
     try:
         done = subprocess.run(
-            [_adb_program(os.environ.get("ADBUTILS_ADB_PATH"), os.environ["PATH"]), *chosen, *argv],
+            [
+                _adb_program(
+                    os.environ.get("ADBUTILS_ADB_PATH"), os.environ.get("PATH", os.defpath)
+                ),
+                *chosen,
+                *argv,
+            ],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=timeout_s,
