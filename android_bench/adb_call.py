@@ -64,16 +64,11 @@ def call_adb(argv: Sequence[str], *, serial: str | None, timeout_s: float) -> An
         DeviceError: there is no adb program that runs.
         TransientDeviceError: it did not end within the time limit.
     """
+    program = _adb_program(os.environ.get("ADBUTILS_ADB_PATH"), os.environ.get("PATH"))
     chosen = ["-s", serial] if serial is not None else []
     try:
         done = subprocess.run(
-            [
-                _adb_program(
-                    os.environ.get("ADBUTILS_ADB_PATH"), os.environ.get("PATH", os.defpath)
-                ),
-                *chosen,
-                *argv,
-            ],
+            [program, *chosen, *argv],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=timeout_s,
@@ -160,7 +155,7 @@ def _with_article(state: str) -> str:
 
 
 @cache
-def _adb_program(named: str | None, path: str) -> str:
+def _adb_program(named: str | None, path: str | None) -> str:
     """Give the adb program: the one that is named, the one in PATH, or the one of adbutils.
 
     The arguments are the environment that decides it, so that the answer can be kept.
