@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from android_bench.session import list_sessions
-from deploy.commands.bench import SESSIONS
+from deploy.commands.report import only_session
 from deploy.commands.tables import check_format
 from deploy.errors import RowsError, UsageError
-from reports.frame import Frames, load
+from reports.frame import load
 from reports.grid import Grid
 from reports.importers import FORMATS
 from reports.pair import case_side, compare_sides, session_side
@@ -40,7 +39,7 @@ def compare_named(
     if any(paths):
         name = other if paths[0] else base
         raise RowsError(f"no session folder at {name}", "name two folders, or two cases of one")
-    frames = _only_session(build)
+    frames = load(only_session(build))
     return compare_sides(case_side(base, frames), case_side(other, frames), force=force)
 
 
@@ -50,13 +49,3 @@ def _is_path(name: str) -> bool:
 
 def _short(name: str) -> str:
     return Path(name).name or name
-
-
-def _only_session(build: Path) -> Frames:
-    there = list_sessions(build / SESSIONS)
-    if not there:
-        raise RowsError(f"no measured session in {build}", "run `mofa-deploy bench` first")
-    if len(there) > 1:
-        names = ", ".join(str(path) for path in there)
-        raise RowsError(f"{len(there)} sessions: {names}", "name two of them")
-    return load(there[0])

@@ -9,7 +9,7 @@ import numpy as np
 from skimage.io import imread
 from skimage.metrics import peak_signal_noise_ratio
 
-from android_bench.session import list_sessions
+from android_bench.session import SESSION_NAME
 from deploy.commands.bench import PICTURES, SESSIONS, SHARP
 from deploy.commands.progress import clock
 from deploy.commands.show import console, print_json
@@ -36,7 +36,7 @@ def report_table(
 def _paths(sessions: Sequence[Path], imports: Sequence[str], build: Path) -> list[Path]:
     """Give what to read: what was named, or the one session in `build`."""
     named = [*sessions, *map(Path, imports)]
-    return named or [_only_session(build)]
+    return named or [only_session(build)]
 
 
 def report_sessions(
@@ -83,14 +83,20 @@ def report_paths(files: ReportFiles) -> dict[str, str]:
     return {name: str(value) for name, value in values.items() if isinstance(value, Path)}
 
 
-def _only_session(build: Path) -> Path:
-    there = list_sessions(build / SESSIONS)
+def only_session(build: Path) -> Path:
+    """Give the one session in a build folder, of whichever version measured it.
+
+    Raises:
+        RowsError: there is none, or there are several.
+    """
+    finished = (build / SESSIONS).glob(f"*/{SESSION_NAME}")  # written last
+    there = sorted((path.stat().st_mtime_ns, path.parent) for path in finished)
     if not there:
         raise RowsError(f"no measured session in {build}", "run `mofa-deploy bench` first")
     if len(there) > 1:
-        names = ", ".join(str(path) for path in there)
+        names = ", ".join(str(folder) for _, folder in there)
         raise RowsError(f"{len(there)} sessions: {names}", "name one or several, newest last")
-    return there[0]
+    return there[0][1]
 
 
 def _pictures(folder: Path) -> list[Picture]:

@@ -4,9 +4,9 @@ import csv
 import io
 import json
 
+import pandas as pd
 import pytest
 
-from android_bench.rows import TABLES
 from deploy.cli import run_app
 from deploy.commands.tables import printed_by
 from reports.presets import PRESETS
@@ -181,10 +181,33 @@ def test_two_sessions_are_compared(say, write_session, line):
     assert out.startswith("s2 against s1: net on desk")
 
 
-def test_two_cases_of_the_session_in_out_are_compared(say, write_session, line, tmp_path):
+@pytest.fixture
+def finished():
+    """Mark a session's folder as bench does at the end."""
+    return lambda folder: (folder / "session.json").write_text("{}")
+
+
+def test_the_session_in_out_may_be_of_an_older_version(
+    say, write_session, line, tmp_path, finished
+):
     folder = write_session(line, "bench/one")
-    for name in ("session.json", *(f"{table}.csv" for table in TABLES)):
-        (folder / name).touch()  # what says that a session is finished
+    finished(folder)
+    for table in ("telemetry", "ops"):
+        (folder / f"{table}.parquet").unlink()
+    runs = pd.read_parquet(folder / "runs.parquet")
+    runs.assign(schema_version=1).to_parquet(folder / "runs.parquet")
+    code, out, _ = say("report", "--rows", "kind", "--format", "csv", "--out", tmp_path)
+    assert (code, len(out.splitlines())) == (0, 5)
+
+
+def test_several_sessions_in_out_are_named(refused, write_session, line, tmp_path, finished):
+    for name in ("one", "two"):
+        finished(write_session(line, f"bench/{name}"))
+    assert "2 sessions: " in refused("report", "--rows", "kind", "--out", tmp_path)
+
+
+def test_two_cases_of_the_session_in_out_are_compared(say, write_session, line, tmp_path, finished):
+    finished(write_session(line, "bench/one"))
     code, out, _ = say("compare", "plain", "int8-opt-x86", "--out", tmp_path, "--json")
     assert code == 0
     (row,) = json.loads(out)["rows"]
