@@ -13,6 +13,7 @@ from rich.console import JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
+from reports.exporters import superscript
 from reports.footnotes import counted, footnotes
 from reports.frame import Frames
 from reports.rounding import DASH, decimals, fixed, rounded, with_interval
@@ -74,7 +75,7 @@ def comparison_table(
     """
     told = footnotes(frames)
     texts_of = [told.of(row, baseline_kind) for row in summary.to_dict("records")]
-    shared = shared_texts(texts_of)
+    shared = _shared(texts_of)
     marked = [[text for text in texts if text not in shared] for texts in texts_of]
     numbers = {text: n for n, text in enumerate(_unique(marked), start=1)}
     labels = [
@@ -93,7 +94,7 @@ def comparison_table(
     return ComparisonTable(caption(summary, frames), table, tuple(notes))
 
 
-def shared_texts(texts_of: list[list[str]]) -> list[str]:
+def _shared(texts_of: list[list[str]]) -> list[str]:
     """Give the texts that every row has; a mark on all rows tells nothing."""
     if len(texts_of) < 2:
         return []
@@ -102,11 +103,6 @@ def shared_texts(texts_of: list[list[str]]) -> list[str]:
 
 def _unique(texts: list[list[str]]) -> list[str]:
     return list(dict.fromkeys(text for row in texts for text in row))
-
-
-def superscript(number: int) -> str:
-    """Give a number in superscript digits."""
-    return str(number).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
 def _cells(row: pd.Series, baseline_kind: str) -> list[str]:
