@@ -25,6 +25,10 @@ from deploy.quantize import (
 from deploy.recipe import Recipe
 from deploy.search import Score
 
+# Of a drop that is allowed: other images may lose more than those that were searched on, of the
+# raw demo photographs 1.4 times as much.
+AIMED_SHARE = 0.6
+
 
 @dataclass(frozen=True)
 class Bounds:
@@ -56,7 +60,9 @@ def meet_bounds(
 ) -> Recipe:
     """Give the recipe with as much in float as the bounds need, judged on the question's images.
 
-    Leaves `NAME.sensitivity.csv` and `.svg` in the folder where layers had to be judged.
+    Of an allowed drop, AIMED_SHARE is aimed at: the stage holds the whole of it on images that
+    were not searched on. Leaves `NAME.sensitivity.csv` and `.svg` in the folder where layers had
+    to be judged.
 
     Raises:
         UsageError: a bound on the drop, and no truth to measure it against.
@@ -76,10 +82,11 @@ def meet_bounds(
                 f"--max-psnr-drop {bounds.max_psnr_drop_db:g} without images whose truth is known",
                 "pass --search-on FOLDER with input/ and target/, or --min-psnr-vs-fp32",
             )
+        aim_db = AIMED_SHARE * bounds.max_psnr_drop_db
         fp32_db = question.probe.quality(open_run(question.fp32.path))["psnr_db"]
         goal = _Goal(
             f"{model} int8-{question.target.name}, PSNR against the truth",
-            fp32_db - bounds.max_psnr_drop_db,
+            fp32_db - aim_db,
             lambda score: score.db,
         )
         recipe = _mixed(question, recipe, base, folder, goal)
