@@ -1,6 +1,7 @@
 """Whole sessions on an emulated phone: the real adb server, the real harness, faults in between."""
 
 import os
+import signal
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
@@ -189,3 +190,26 @@ def test_of_two_phones_the_one_that_dies_does_not_stop_the_other(
     )
     assert list(failed) == [f"Example Phone 14 {dying.serial}"]
     assert [table(folder)["status"].tolist() for folder in folders] == [["ok", "ok"]]
+
+
+def test_an_interruption_stops_all_phones_after_their_launches_and_the_same_again_goes_on(
+    start_phone, device, case, tmp_path, stand_in
+):
+    phones = [start_phone(), start_phone()]
+    phones[0].when(LAUNCH, lambda: os.kill(os.getpid(), signal.SIGINT))
+    runner, plan = stand_in(), replace(QUICK, launches=4)
+    programs = Programs(runner["runner"], runner["files"])
+
+    def measured(plan):
+        jobs = [Job(one, one.info(), [case]) for one in map(device, phones)]
+        out = tmp_path / "out"
+        return measure(jobs, plan, out, force=False, programs=lambda job: programs)
+
+    with pytest.raises(KeyboardInterrupt):
+        measured(plan)
+    made = calls(tmp_path)
+    assert 1 <= made < 8
+    folders, failed = measured(plan)
+    assert failed == {}
+    assert calls(tmp_path) == 8
+    assert all(table(folder)["status"].tolist() == ["ok"] * 4 for folder in folders)
