@@ -90,7 +90,7 @@ def chosen_for(artifacts: Sequence[Artifact], provider: str, info: DeviceInfo) -
             f"none of the files is for {provider} on {info.name}",
             "make one with `mofa-deploy quantize --target`, or name files",
         )
-    if provider != "cpu" or any(one.target in OF_PROVIDERS for one in artifacts):
+    if len(chosen) < len(artifacts):
         note(f"with {provider}: {', '.join(one.path.name for one in chosen)}")
     return chosen
 

@@ -65,9 +65,13 @@ def test_each_provider_gets_what_is_made_for_it_and_a_float_file(line, provider,
     assert kinds(chosen_for(line, provider, device)) == expected
 
 
-def test_what_was_chosen_is_named(line, capsys):
-    chosen_for(line, "nnapi", PHONE)
-    assert "with nnapi: net.fp32.onnx, net.int8-nnapi.onnx" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("provider", "names"),
+    [("nnapi", "net.fp32.onnx, net.int8-nnapi.onnx"), ("cpu", "net.plain.onnx, net.fp32.onnx")],
+)
+def test_what_was_chosen_is_named(line, capsys, provider, names):
+    chosen_for(line, provider, PHONE)
+    assert f"with {provider}: {names}" in capsys.readouterr().err
 
 
 def test_where_nothing_is_made_for_a_provider_the_float_file_is_measured_and_that_is_said(
