@@ -68,7 +68,7 @@ class Guard:
             reading = self._read()
         if why and not self._settled and not _is_warm(reading):
             self._usual_cap_pct, why = reading.cap_pct or 100.0, None
-        self._settled = True
+        self._settled = self._settled or not _is_warm(reading)
         return Start(reading, self._clock_ns() - began_ns, gave_up=why is not None)
 
     def after(self) -> Reading:

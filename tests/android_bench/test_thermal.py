@@ -94,6 +94,15 @@ def test_a_cap_that_stays_from_the_start_is_how_the_device_is():
     assert device.slept_s == slept_s
 
 
+def test_how_a_device_is_shows_once_it_is_cool():
+    device = Device(capped(60, **HOT))
+    guard = device.guard(max_wait_s=20)
+    assert guard.wait().gave_up
+    device.script = [capped(60, **COOL)]
+    device.now_ns += 60 * SECOND_NS
+    assert not guard.wait().gave_up
+
+
 def test_below_such_a_cap_it_is_throttled_all_the_same():
     device = Device(capped(60, **COOL))
     guard = device.guard(max_wait_s=0)
