@@ -165,7 +165,7 @@ def refuse_unlike(frames: Frames, fields: Iterable[str] = MUST_MATCH) -> None:
             one, other = (said_of(field, value, frames) for value in values[:2])
             raise RowsError(
                 f"cannot compare rows whose {field} differs: {one} and {other}",
-                "report on each session by itself",
+                "report on each session by itself, or pass --force for one table",
             )
 
 

@@ -45,9 +45,10 @@ class TableRequest:
 
     @property
     def is_asked_for(self) -> bool:
-        """Whether a table is wanted instead of the whole report."""
+        """Whether a table is wanted instead of the whole report, which never holds unlike rows."""
         named = (self.form, self.rows, self.columns, self.values, self.preset)
-        return any(one is not None for one in named) or bool(self.where) or self.with_paper
+        flags = (bool(self.where), self.with_paper, self.force)
+        return any(one is not None for one in named) or any(flags)
 
 
 def table_of(frames: Frames, request: TableRequest, baseline_kind: str) -> Grid:

@@ -174,6 +174,24 @@ def test_unlike_devices_are_refused_and_forced(say, refused, write_session, line
     assert "Unlike rows by --force: device_id is desk (d-host) and handy (d-phone)." in out
 
 
+@pytest.fixture
+def unlike(write_session, line, phone):
+    return write_session(line, "s1"), write_session(line, "s2", device=phone)
+
+
+def test_a_page_of_unlike_devices_is_refused(say, unlike, tmp_path):
+    code, _, err = say("report", *unlike, "--out", tmp_path / "out")
+    assert code == USAGE_OR_ROWS
+    assert err.strip().endswith("on each session by itself, or pass --force for one table")
+
+
+def test_force_prints_a_table_of_unlike_devices_and_writes_no_page(say, unlike, tmp_path):
+    code, out, _ = say("report", *unlike, "--force", "--out", tmp_path / "out")
+    assert code == 0
+    assert "Unlike rows by --force" in out
+    assert not (tmp_path / "out").exists()
+
+
 def test_two_sessions_are_compared(say, write_session, line):
     old, new = write_session(line, "s1"), write_session(line, "s2")
     code, out, _ = say("compare", old, new, "--format", "markdown")
