@@ -133,6 +133,7 @@ def bench(
                 _leave(device)
         write_tables(results, _rows(journal.launches, info))
         _write_session(results, identity, journal)
+        (results / REQUEST_NAME).unlink()  # its paths are this machine's, and rows get passed on
     return results
 
 

@@ -1,5 +1,6 @@
 """Whole sessions on an emulated phone: the real adb server, the real harness, faults in between."""
 
+import json
 import os
 import signal
 import threading
@@ -112,6 +113,22 @@ def test_a_session_on_a_phone_with_the_real_runner(start_phone, device, case, tm
     phone_row = table(results, "devices").iloc[0]
     assert (phone_row["is_phone"], phone_row["android_release"]) == (True, "14")
     assert not list(phone.storage.glob("mofa-deploy/*/*.onnx"))
+
+
+def test_a_session_leaves_rows_to_be_trusted_on_any_phone(any_phone, case, tmp_path):
+    emulated = any_phone.info().manufacturer == "Example"
+    program, _, library = host_command()
+    needed = {"runner": [program, "--library", library], "files": [Path(program), Path(library)]}
+    plan = replace(QUICK, launches=1, memory_launches=1)
+    results = bench([case], plan, any_phone, tmp_path / "out", **(needed if emulated else {}))
+    runs = table(results)
+    assert runs["status"].tolist() == ["ok", "ok"]
+    assert runs["output_ok"].iloc[0]
+    assert runs["nodes_on_provider"].tolist() == runs["nodes_total"].tolist()
+    assert runs["peak_pss_bytes"].iloc[1] > 0
+    # an emulated phone has this machine's kernel and C library, which name no heap
+    assert (runs["peak_native_heap_bytes"].notna().iloc[1]) == (not emulated)
+    assert set(json.loads(table(results, "devices")["sensors"].iloc[0])) >= {"battery", "freq_cap"}
 
 
 def test_a_cable_that_is_pulled_during_a_launch_costs_nothing(

@@ -327,6 +327,7 @@ def test_an_interrupted_session_says_what_to_go_on_with(case, device, out, tmp_p
     assert (cases, plan, device_id) == ([asked], QUICK, device.info().device_id)
     assert bench(cases, plan, device, out, runner=runner) == results
     assert last_unfinished(out) is None
+    assert str(tmp_path) not in "".join(path.read_text() for path in results.glob("*.json*"))
 
 
 def test_a_request_that_cannot_be_read_is_refused_by_its_name(tmp_path):
