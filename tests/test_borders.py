@@ -34,6 +34,7 @@ SHARED = (
     "deploy.float_layers",
     "deploy.fusion",
     "deploy.inference",
+    "deploy.integer_forms",
     "deploy.integer_ops",
     "deploy.onnx_file",
     "deploy.operators",
