@@ -151,12 +151,22 @@ def rewrite() -> Callable[..., None]:
     return change
 
 
+# A whole line: the x86 int8 graphs, of which only the optimized one is worth it.
+LINE: Cases = {
+    "plain": {"latency_ms": 40.0},
+    "fp32": {"latency_ms": 30.0},
+    "int8-x86": {"latency_ms": 50.0, "target": "x86", "model_bytes": MIB // 2},
+    "int8-opt-x86": {"latency_ms": 16.0, "target": "x86", "model_bytes": MIB // 2},
+}
+
+
 @pytest.fixture
 def line() -> Cases:
-    """A whole line: the x86 int8 graphs, of which only the optimized one is worth it."""
-    return {
-        "plain": {"latency_ms": 40.0},
-        "fp32": {"latency_ms": 30.0},
-        "int8-x86": {"latency_ms": 50.0, "target": "x86", "model_bytes": MIB // 2},
-        "int8-opt-x86": {"latency_ms": 16.0, "target": "x86", "model_bytes": MIB // 2},
-    }
+    """Give the cases of a whole line, to be changed at will."""
+    return {kind: dict(case) for kind, case in LINE.items()}
+
+
+@pytest.fixture(scope="session")
+def line_session(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a session of a whole line that no test changes."""
+    return write_rows(tmp_path_factory.mktemp("line") / "s1", make_rows(LINE))

@@ -33,6 +33,11 @@ def two_providers(frames_of):
     )
 
 
+@pytest.fixture(scope="module")
+def line_frames(line_session):
+    return load(line_session)
+
+
 def table_below_caption(grid):
     return to_markdown(grid).partition("\n\n")[2]
 
@@ -172,14 +177,14 @@ def test_what_holds_in_one_column_only_stays_in_it(two_providers):
     assert list(grid.footnotes) == ["NNAPI took 60 of 80 nodes (75 %) in 3 partitions"]
 
 
-def test_where_keeps_some_cases(frames_of, line):
-    grid = pivot(frames_of(line), ["kind"], [], ["latency"], where={"precision": "INT8"})
+def test_where_keeps_some_cases(line_frames):
+    grid = pivot(line_frames, ["kind"], [], ["latency"], where={"precision": "INT8"})
     assert cells(grid, "kind") == ["int8-x86", "int8-opt-x86"]
 
 
-def test_where_without_a_case_names_what_there_is(frames_of, line):
+def test_where_without_a_case_names_what_there_is(line_frames):
     with pytest.raises(RowsError, match="no case has the provider 'nnapi': there are CPU"):
-        pivot(frames_of(line), ["kind"], [], ["latency"], where={"provider": "nnapi"})
+        pivot(line_frames, ["kind"], [], ["latency"], where={"provider": "nnapi"})
 
 
 @pytest.mark.parametrize(
@@ -192,19 +197,21 @@ def test_where_without_a_case_names_what_there_is(frames_of, line):
         (["model"], ["model"], ["latency"], "model is in rows and in columns"),
     ],
 )
-def test_names_that_fit_nothing_are_answered_with_the_list(frames_of, rows, columns, values, said):
+def test_names_that_fit_nothing_are_answered_with_the_list(
+    line_frames, rows, columns, values, said
+):
     with pytest.raises(UsageError, match=said):
-        pivot(frames_of({"plain": {"latency_ms": 5.0}}), rows, columns, values)
+        pivot(line_frames, rows, columns, values)
 
 
 @pytest.mark.parametrize("name", DIMENSIONS)
-def test_every_dimension_can_be_an_axis(frames_of, line, name):
-    assert pivot(frames_of(line), [name], [], ["latency"]).rows
+def test_every_dimension_can_be_an_axis(line_frames, name):
+    assert pivot(line_frames, [name], [], ["latency"]).rows
 
 
 @pytest.mark.parametrize("name", VALUES)
-def test_every_value_can_be_shown(frames_of, line, name):
-    grid = pivot(frames_of(line), ["kind"], [], [name])
+def test_every_value_can_be_shown(line_frames, name):
+    grid = pivot(line_frames, ["kind"], [], [name])
     assert [len(row) for row in grid.rows] == [2] * 4
 
 

@@ -105,8 +105,8 @@ def test_without_being_asked_for_nothing_of_the_paper_is_there(thesis_rows):
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_every_preset_takes_any_rows(frames_of, line, name):
-    grid = preset_table(frames_of(line), find_preset(name))
+def test_every_preset_takes_any_rows(line_session, name):
+    grid = preset_table(load(line_session), find_preset(name))
     assert [row[0].text for row in grid.rows] == ["net"]
     assert all(len(row) == len(grid.columns) for row in grid.rows)
 

@@ -27,8 +27,8 @@ def say(capsys):
 
 
 @pytest.fixture
-def session(write_session, line):
-    return write_session(line)
+def session(line_session):
+    return line_session
 
 
 @pytest.fixture
