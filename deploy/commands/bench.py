@@ -149,6 +149,7 @@ def bench_everywhere(
     held_out: Path | None,
     force: bool,
     keep: bool = False,
+    pictures: bool = True,
     programs: Callable[[Job], Programs] = native_programs,
 ) -> Measured:
     """Measure the named files, or a line, with each provider on each device; phones side by side.
@@ -157,6 +158,7 @@ def bench_everywhere(
 
     Args:
         keep: leave on the devices what was put there.
+        pictures: keep what each graph makes of held-out photographs, for a report to show.
         programs: gives what has to be on a device.
 
     Raises:
@@ -182,7 +184,7 @@ def bench_everywhere(
     folders, more_failed = measure(
         jobs, plan, build / SESSIONS, force=force, keep=keep, programs=programs
     )
-    for folder in folders:
+    for folder in folders if pictures else ():
         _picture(artifacts, probe, folder)
     return Measured(folders, failed | more_failed)
 

@@ -121,6 +121,7 @@ def _bench(pairs: Pairs, request: GateRequest, plan: BenchPlan) -> Path:
         plan=plan,
         held_out=request.held_out,
         force=request.force,
+        pictures=False,
     )
     measured.require_all()
     return measured.folders[0]

@@ -184,6 +184,17 @@ def test_both_sides_are_measured_in_one_session_that_can_be_judged_again(
     assert again.code == REGRESSION
 
 
+def test_no_photograph_is_restored_for_a_verdict(nets, judged, exact_only, out, monkeypatch):
+    restored = []
+    monkeypatch.setattr("deploy.commands.bench._picture", lambda *given: restored.append(given))
+    old, new = nets
+    assert mofa("bench", old, *SHORT, *judged, "--out", out / "first").code == 0
+    assert len(restored) == 1
+    options = ("--budgets", exact_only, "--out", out / "second")
+    assert mofa("gate", "--against", old, new, *SHORT, *judged, *options).code == REGRESSION
+    assert len(restored) == 1
+
+
 def test_the_same_bytes_are_not_measured(nets, out):
     old, _ = nets
     said = mofa("gate", "--against", old, old, "--out", out)
