@@ -33,10 +33,10 @@ def programs_for(
 
     Raises:
         DeviceError: there is none for it and none can be built; or no library of ONNX Runtime
-            for it reads the models. What to fetch is named.
+            for it reads the models, or loads with its pages. What to fetch is named.
     """
     if not info.is_phone:
         return Programs(host_command())
-    library = find_runtime(info.abi, models, tell=tell).path
+    library = find_runtime(info.abi, models, page_bytes=info.page_size_bytes, tell=tell).path
     runner = find_runner(info.abi)
     return Programs([str(runner), "--library", str(library)], [runner, library])

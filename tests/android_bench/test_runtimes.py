@@ -16,7 +16,9 @@ from bench_examples import two_convs
 from onnx import save
 
 from android_bench import runtimes
+from android_bench.device import DeviceInfo
 from android_bench.elf import read_elf
+from android_bench.programs import programs_for
 from android_bench.runner import host_library
 from android_bench.runtime_releases import (
     READS,
@@ -45,18 +47,18 @@ def library_of(tmp_path_factory):
     """Give the bytes of a library for arm64 that calls itself ONNX Runtime of a version."""
     made = {}
 
-    def build(version="1.24.3", source=SOURCE):
-        if (version, source) not in made:
+    def build(version="1.24.3", source=SOURCE, page_bytes=0x4000):
+        if (version, source, page_bytes) not in made:
             folder = tmp_path_factory.mktemp("library")
             (folder / "x.c").write_text(source % version if "%s" in source else source)
             target = ["-target", "aarch64-linux-android", "-nostdlib", "-ffreestanding", "-shared"]
-            pages = ["-Wl,-z,max-page-size=16384", "-Wl,-soname,libonnxruntime.so"]
+            pages = [f"-Wl,-z,max-page-size={page_bytes}", "-Wl,-soname,libonnxruntime.so"]
             command = [sys.executable, "-m", "ziglang", "cc", *target, *pages, "-w", "-o", "x.so"]
             caches = {"ZIG_GLOBAL_CACHE_DIR": str(folder), "ZIG_LOCAL_CACHE_DIR": str(folder)}
             environment = {**os.environ, **caches}
             subprocess.run([*command, "x.c"], cwd=folder, env=environment, check=True)
-            made[version, source] = (folder / "x.so").read_bytes()
-        return made[version, source]
+            made[version, source, page_bytes] = (folder / "x.so").read_bytes()
+        return made[version, source, page_bytes]
 
     return build
 
@@ -298,6 +300,16 @@ def test_a_library_for_smaller_pages_than_the_devices_is_refused(tmp_path, cache
     assert find_runtime("arm64-v8a", page_bytes=0x4000, **how).version == "1.24.3"
     with pytest.raises(DeviceError, match="pages of at most 16384 bytes, this device has 65536"):
         find_runtime("arm64-v8a", page_bytes=0x10000, **how)
+
+
+def test_a_phone_of_16_kb_pages_gets_no_library_for_4_kb(tmp_path, home, library_of, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("HOME", str(home))
+    add_runtime(write_aar(tmp_path / "a.aar", arm64_v8a=library_of(page_bytes=0x1000)))
+    described = ("id", "a phone", "arm64-v8a", "Android 16", "a chip", 8, 1 << 33)
+    phone = DeviceInfo(*described, is_phone=True, page_size_bytes=0x4000)
+    with pytest.raises(DeviceError, match="pages of at most 4096 bytes, this device has 16384"):
+        programs_for(phone, [])
 
 
 def test_the_needs_of_a_model_are_read_from_it(tmp_path):
