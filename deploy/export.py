@@ -74,6 +74,7 @@ def export(
     if there:
         return there, False
     network = _fitting_sides(build(spec), spec, pad)
+    parameters = sum(one.numel() for one in network.parameters())
     with temporary_beside(artifact_path(folder, spec.name, "plain")) as temporary:
         model = _simplify(_to_onnx(network, spec, dynamic), spec)
         onnx.save(model, temporary)
@@ -88,7 +89,11 @@ def export(
             parent=None,
             params=params,
             versions=tool_versions("torch", "onnx", "onnxscript", "onnxsim", "onnxruntime"),
-            fidelity={"max_error_vs_torch": error, **probe.quality(run)},
+            fidelity={
+                "max_error_vs_torch": error,
+                "parameters": parameters,
+                **probe.quality(run),
+            },
         )
     return artifact, True
 

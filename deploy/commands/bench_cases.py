@@ -10,7 +10,7 @@ from android_bench.coverage import PROVIDERS
 from android_bench.device import DeviceInfo
 from android_bench.launch import Case
 from deploy.artifact import Artifact, artifact_path
-from deploy.commands.graph_macs import count_macs
+from deploy.commands.graph_macs import count_macs, count_weights
 from deploy.commands.progress import note
 from deploy.errors import ArtifactError, UsageError
 from deploy.integer_ops import activation_types
@@ -56,13 +56,13 @@ def cases_for(
         ArtifactError: there is nothing for a provider.
     """
     cases = []
-    macs = _macs_of_models(artifacts)
+    counts = _counts_of_models(artifacts)
     for provider in providers:
         chosen = list(artifacts) if named else chosen_for(artifacts, provider, info)
         for artifact in chosen:
             graph = load_graph(artifact.path)
             require_taken(artifact, graph, provider)
-            known = {"model_opset": _opset(graph), "model_macs": macs.get(artifact.model)}
+            known = {"model_opset": _opset(graph), **counts.get(artifact.model, {})}
             cases.append(_case(artifact, provider, crop, known))
     return cases
 
@@ -132,15 +132,21 @@ def _is_for_cpu(artifact: Artifact, abi: str) -> bool:
     return not foreign and artifact.target not in OF_PROVIDERS
 
 
-def _macs_of_models(artifacts: Sequence[Artifact]) -> dict[str, int]:
-    """Give the multiply-accumulates of each model, counted at the first float file of its line."""
-    found: dict[str, int] = {}
+def _counts_of_models(artifacts: Sequence[Artifact]) -> dict[str, dict[str, int]]:
+    """Give columns of `runs` for each model, counted at the first float file of its line.
+
+    Its trained numbers are as its sidecar says, for an export folds some into others; where it
+    says nothing, they are the numbers in the graph's weights.
+    """
+    found: dict[str, dict[str, int]] = {}
     for kind in ("plain", "external", "fp32"):
         for artifact in artifacts:
             if artifact.kind == kind and artifact.model not in found:
-                macs = count_macs(load_graph(artifact.path))
+                graph = load_graph(artifact.path)
+                macs = count_macs(graph)
                 if macs is not None:
-                    found[artifact.model] = macs
+                    params = artifact.fidelity.get("parameters", count_weights(graph))
+                    found[artifact.model] = {"model_macs": macs, "model_params": params}
     return found
 
 

@@ -1,15 +1,16 @@
-"""The multiply-accumulates of a network, counted in its graph."""
+"""The multiply-accumulates and the weights of a network, counted in its graph."""
 
 import math
 from collections.abc import Mapping
 
 import onnx
-from onnx import shape_inference
+from onnx import TensorProto, shape_inference
 
 Shapes = Mapping[str, tuple[int, ...]]
 
 _COUNTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _QUANTIZED = {"QuantizeLinear", "DequantizeLinear"}
+_FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
 
 
 def count_macs(model: onnx.ModelProto) -> int | None:
@@ -35,6 +36,12 @@ def count_macs(model: onnx.ModelProto) -> int | None:
                 return None
             total += macs
     return total
+
+
+def count_weights(model: onnx.ModelProto) -> int:
+    """Give how many numbers the weights of a float graph hold; a single one is a constant."""
+    sizes = (math.prod(one.dims) for one in model.graph.initializer if one.data_type in _FLOATS)
+    return sum(size for size in sizes if size > 1)
 
 
 def _static(value: onnx.ValueInfoProto) -> tuple[int, ...]:

@@ -148,7 +148,7 @@ def test_an_unknown_provider_is_refused_with_the_known_ones(text):
         read_providers(text)
 
 
-def test_the_macs_of_a_line_are_counted_at_its_float_file(tmp_path):
+def test_macs_and_parameters_of_a_line_are_those_of_its_float_file(tmp_path):
     float_file = write_qdq(tmp_path / "net.onnx", np.uint8)
     graph = onnx.load(float_file.path)
     del graph.graph.node[:]
@@ -159,3 +159,7 @@ def test_the_macs_of_a_line_are_counted_at_its_float_file(tmp_path):
     crop = tmp_path / "input.f32"
     cases = cases_for([plain, made], ["cpu"], HOST, crop, named=True)
     assert [case.known["model_macs"] for case in cases] == [3 * 4 * 4 * 4] * 2
+    assert [case.known["model_params"] for case in cases] == [0] * 2
+    told = replace(plain, fidelity={"parameters": 288_691})
+    cases = cases_for([told, made], ["cpu"], HOST, crop, named=True)
+    assert [case.known["model_params"] for case in cases] == [288_691] * 2

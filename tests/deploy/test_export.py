@@ -69,6 +69,8 @@ def test_the_sidecar_says_how_far_it_is_from_torch_and_from_the_truth(line):
     fidelity = read_artifact(line.plain.path).fidelity
     assert 0 <= fidelity["max_error_vs_torch"] <= 1e-4
     assert fidelity["degraded_psnr_db"] == pytest.approx(20.2, abs=0.5)
+    network = build(line.spec)
+    assert fidelity["parameters"] == sum(one.numel() for one in network.parameters())
 
 
 def test_exporting_again_does_nothing(line):

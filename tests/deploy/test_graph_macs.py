@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from deploy.commands.graph_macs import count_macs
+from deploy.commands.graph_macs import count_macs, count_weights
 
 
 def graph(node, given, weights, made):
@@ -48,3 +48,10 @@ def test_an_operator_of_the_runtime_gives_no_count():
 def test_a_quantized_graph_gives_no_count():
     rounded = helper.make_node("QuantizeLinear", ["x", "w"], ["y"])
     assert count_macs(graph(rounded, (1, 8), (), (1, 8))) is None
+
+
+def test_weights_are_counted_and_constants_are_not():
+    model = graph(node("Conv"), (1, 8, 4, 4), (4, 8, 1, 1), (1, 4, 4, 4))
+    for value, name in ((np.float32(2), "one"), (np.zeros(4, np.int64), "shape")):
+        model.graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
+    assert count_weights(model) == 32
