@@ -52,7 +52,6 @@ def bench(
     on_progress: Progress = lambda done, total, run: None,
     on_wait: Callable[[str], None] = lambda text: None,
     force: bool = False,
-    keep: bool = False,
     runner: Sequence[str] | None = None,
     files: Sequence[Path] = (),
 ) -> Path:
@@ -75,7 +74,6 @@ def bench(
             the session was finished already.
         on_wait: told why the next launch waits.
         force: measure anew, also where there is something to resume.
-        keep: leave on the device what was put there.
         runner: the program that runs on the device and keeps to native/PROTOCOL.md, with its
             first arguments; None: our own, see `programs.programs_for`.
         files: those of its words that are files to be put on the device first.
@@ -129,8 +127,7 @@ def bench(
             write_tables(results, _rows([*journal.launches, *skipped], info))
             raise
         finally:
-            if not keep:
-                _leave(device)
+            _leave(device)
         write_tables(results, _rows(journal.launches, info))
         _write_session(results, identity, journal)
         (results / REQUEST_NAME).unlink()  # its paths are this machine's, and rows get passed on

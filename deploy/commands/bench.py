@@ -86,7 +86,7 @@ def bench_and_show(request: BenchRequest, *, resume: bool, as_json: bool) -> Non
     from deploy.commands.report import show_comparison
 
     if resume:
-        done = Measured(go_on(request.build / SESSIONS))
+        done = Measured(go_on(request.build / SESSIONS, keep=request.keep, touch=request.touch))
     else:
         providers = read_providers(request.providers)
         done = bench_everywhere(
@@ -98,7 +98,6 @@ def bench_and_show(request: BenchRequest, *, resume: bool, as_json: bool) -> Non
             plan=request.plan,
             held_out=request.held_out,
             force=request.force,
-            keep=request.keep,
         )
     for folder in done.folders:
         show_comparison(folder, as_json)
@@ -148,7 +147,6 @@ def bench_everywhere(
     plan: BenchPlan,
     held_out: Path | None,
     force: bool,
-    keep: bool = False,
     pictures: bool = True,
     programs: Callable[[Job], Programs] = native_programs,
 ) -> Measured:
@@ -157,7 +155,6 @@ def bench_everywhere(
     A device that fails stops no other.
 
     Args:
-        keep: leave on the devices what was put there.
         pictures: keep what each graph makes of held-out photographs, for a report to show.
         programs: gives what has to be on a device.
 
@@ -181,9 +178,7 @@ def bench_everywhere(
         cases = cases_for(artifacts, providers, info, crop, named=bool(sources))
         _say_what_is_foreign([case.artifact for case in cases], info.abi, info.name)
         jobs.append(Job(device, info, cases))
-    folders, more_failed = measure(
-        jobs, plan, build / SESSIONS, force=force, keep=keep, programs=programs
-    )
+    folders, more_failed = measure(jobs, plan, build / SESSIONS, force=force, programs=programs)
     for folder in folders if pictures else ():
         _picture(artifacts, probe, folder)
     return Measured(folders, failed | more_failed)

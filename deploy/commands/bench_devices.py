@@ -54,7 +54,6 @@ def measure(
     folder: Path,
     *,
     force: bool,
-    keep: bool = False,
     programs: Callable[[Job], Programs] = native_programs,
 ) -> tuple[list[Path], dict[str, MofaError]]:
     """Measure every job: one here, several side by side, where one that fails stops no other.
@@ -85,7 +84,6 @@ def measure(
                 on_progress=board.counts(place),
                 on_wait=board.notes(place, job.label),
                 force=force,
-                keep=keep,
                 runner=needed.command,
                 files=needed.files,
             )
@@ -97,8 +95,11 @@ def measure(
         return _side_by_side(jobs, one, stopped)
 
 
-def resume(build: Path) -> list[Path]:
+def resume(build: Path, *, keep: bool = False, touch: bool = True) -> list[Path]:
     """Go on with the session in a folder that was interrupted last.
+
+    Args:
+        keep, touch: see `AdbDevice`.
 
     Raises:
         UsageError: none was.
@@ -108,7 +109,7 @@ def resume(build: Path) -> list[Path]:
     if begun is None:
         raise UsageError(f"no interrupted session in {build}", "leave --resume out")
     cases, plan, device_id = read_request(begun)
-    device = _device_of(device_id)
+    device = _device_of(device_id, keep=keep, touch=touch)
     return measure([Job(device, device.info(), cases)], plan, build, force=False)[0]
 
 
@@ -205,7 +206,7 @@ def _collected(
     return folders, failed
 
 
-def _device_of(device_id: str) -> Device:
+def _device_of(device_id: str, *, keep: bool, touch: bool) -> Device:
     """Give the device of that id, among those that are there.
 
     Raises:
@@ -215,7 +216,7 @@ def _device_of(device_id: str) -> Device:
     if host.info().device_id == device_id:
         return host
     with suppress(DeviceError):  # none is ready
-        for phone in find_devices(ALL):
+        for phone in find_devices(ALL, keep=keep, touch=touch):
             if phone.info().device_id == device_id:
                 return phone
     raise DeviceError(

@@ -131,6 +131,19 @@ def test_a_session_leaves_rows_to_be_trusted_on_any_phone(any_phone, case, tmp_p
     assert set(json.loads(table(results, "devices")["sensors"].iloc[0])) >= {"battery", "freq_cap"}
 
 
+@pytest.mark.parametrize("keep", [False, True])
+def test_with_files_kept_or_not_a_session_puts_the_settings_back(
+    start_phone, device, case, tmp_path, stand_in, *, keep
+):
+    phone = start_phone()
+    setting = phone.tree.locate("settings/global/stay_on_while_plugged_in")
+    before, during = setting.read_text(), tmp_path / "during"
+    runner = stand_in(f"open({str(during)!r}, 'w').write(open({str(setting)!r}).read())")
+    bench([case], QUICK, device(phone, keep=keep), tmp_path / "out", **runner)
+    assert (during.read_text(), setting.read_text()) == ("7\n", before)
+    assert bool(list(phone.storage.glob("mofa-deploy/*/*.onnx"))) == keep
+
+
 def test_a_cable_that_is_pulled_during_a_launch_costs_nothing(
     start_phone, device, case, tmp_path, stand_in
 ):

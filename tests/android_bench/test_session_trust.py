@@ -340,14 +340,7 @@ def test_where_nothing_was_begun_there_is_nothing_to_go_on_with(tmp_path):
     assert last_unfinished(tmp_path) is None
 
 
-def test_what_is_to_be_kept_stays_on_the_device(case, device, out, tmp_path, temporary_folder):
-    bench([case], ONCE, device, out, runner=write_runner(tmp_path), keep=True)
-    assert len(list(temporary_folder.iterdir())) == 1
-
-
 def test_files_of_the_runner_are_put_on_the_device_first(case, device, out, tmp_path):
     runner = write_runner(tmp_path)
-    results = bench(
-        [case], ONCE, device, out, runner=runner, files=[type(tmp_path)(runner[-1])], keep=True
-    )
+    results = bench([case], ONCE, device, out, runner=runner, files=[type(tmp_path)(runner[-1])])
     assert table(results)["status"].tolist() == ["ok"]
