@@ -14,6 +14,7 @@ from deploy.pipeline import RGB, Pipeline
 SSIM_WINDOW_PX = 7  # the default of scikit-image
 Size = tuple[int, int]  # height, width of what a model of fixed size takes, in px
 
+BORDER_PX = 16  # of an image, where a network sees less than it was trained to
 TILE_OVERLAP_PX = 32  # hides the border of each tile, where padding replaces real pixels
 
 
@@ -169,22 +170,46 @@ class Probe:
     def quality(self, run: Run) -> dict[str, float]:
         """Give PSNR (dB) and SSIM of the restored images, and of the degraded ones as degraded_*.
 
-        Of mosaics, in linear raw, the SSIM over their four planes. Empty without pairs.
+        border_psnr_db is of the outer BORDER_PX alone, seam_psnr_db of where tiles overlap, absent
+        where one tile covers every image. Of mosaics, in linear raw, all are over their four
+        planes. Empty without pairs.
         """
         if not self.pairs:
             return {}
-        planes = self.pipeline.planes
+        planes, size = self.pipeline.planes, self.crops[0].shape[-2:]
         scores = []  # one image in memory at a time: a test set may be larger than it
         self.on_image(0, len(self.pairs))
         for done, pair in enumerate(self.pairs, start=1):
-            truth = [planes(pair.sharp)]
-            restored = score(truth, [planes(self.restored(run, pair))])
-            scores.append(restored + score(truth, [planes(pair.degraded)]))
+            truth, restored = planes(pair.sharp), planes(self.restored(run, pair))
+            psnr_db, ssim = score([truth], [restored])
+            degraded = score([truth], [planes(pair.degraded)])
+            of_parts = {
+                name: _psnr_of_part_db(truth, restored, part)
+                for name, part in _parts(truth.shape[:2], size).items()
+            }
+            whole = {"psnr_db": psnr_db, "ssim": ssim}
+            scores.append(
+                whole | {"degraded_psnr_db": degraded[0], "degraded_ssim": degraded[1]} | of_parts
+            )
             self.on_image(done, len(self.pairs))
-        psnr_db, ssim, degraded_psnr_db, degraded_ssim = np.mean(scores, axis=0).tolist()
+        names = dict.fromkeys(name for one in scores for name in one)  # in their order
         return {
-            "psnr_db": psnr_db,
-            "ssim": ssim,
-            "degraded_psnr_db": degraded_psnr_db,
-            "degraded_ssim": degraded_ssim,
+            name: float(np.mean([one[name] for one in scores if name in one])) for name in names
         }
+
+
+def _parts(shape: tuple[int, ...], size: tuple[int, ...]) -> dict[str, np.ndarray]:
+    """Give masks (H, W) of an image's border, and of its tiles' overlaps where it has several."""
+    inside = np.zeros(shape, bool)
+    inside[BORDER_PX:-BORDER_PX, BORDER_PX:-BORDER_PX] = True
+    padded = tuple(max(length, least) for length, least in zip(shape, size, strict=True))
+    covered = np.zeros(padded, np.int64)
+    for *_, rows, columns in _windows((1, 1, *padded), (size[0], size[1])):
+        covered[rows, columns] += 1
+    seams = covered[: shape[0], : shape[1]] > 1
+    parts = {"border_psnr_db": ~inside, "seam_psnr_db": seams}
+    return {name: part for name, part in parts.items() if part.any()}
+
+
+def _psnr_of_part_db(truth: np.ndarray, image: np.ndarray, part: np.ndarray) -> float:
+    return psnr_between_db([truth[part]], [image[part]])

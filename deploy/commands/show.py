@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from deploy.artifact import Artifact
+from deploy.fidelity import BORDER_PX
 
 MIB = 1024 * 1024
 
@@ -52,6 +53,19 @@ def show_artifacts(results: Sequence[Made], as_json: bool) -> None:
             "made" if now else "there already, nothing to do (--force makes it again)",
         )
     console().print(table)
+    for line in _borders(results):
+        console().print(line, soft_wrap=True, highlight=False)
+
+
+def _borders(results: Sequence[Made]) -> list[str]:
+    """Say what the last file loses at the images' border and where its tiles meet."""
+    fidelity = results[-1][0].fidelity if results else {}
+    places = {
+        "border_psnr_db": f"in the outer {BORDER_PX} px of the images",
+        "seam_psnr_db": "where tiles overlap",
+    }
+    said = [f"{fidelity[key]:.2f} dB {where}" for key, where in places.items() if key in fidelity]
+    return [f"PSNR of {results[-1][0].path.name}: {', '.join(said)}"] if said else []
 
 
 def _figure(fidelity: Mapping[str, Any], key: str, form: str) -> str:

@@ -66,6 +66,33 @@ def test_restoring_a_mosaic_with_the_identity_gives_it_back(height, width, side,
     assert {tile.shape for tile in tiles(mosaic, (side, side), pipeline)} == {(1, 4, side, side)}
 
 
+def framed(batch):
+    """Give a tile with an error of 0.1 in its outer two px."""
+    wrong = batch * 0.8 + 0.1
+    inside = np.s_[..., 2:-2, 2:-2]
+    wrong[inside] = batch[inside]
+    return wrong
+
+
+def test_what_tiles_do_to_their_borders_shows_at_the_images_border_and_at_the_seams():
+    sharp = np.full((224, 224, 3), 0.9, np.float32)
+    pair = Pair("flat", sharp / 2, sharp)
+    probe = Probe("flat", tiles(sharp, (128, 128)), [pair])
+    wrong = lambda batch: framed(batch * 2)  # noqa: E731
+    quality = probe.quality(wrong)
+    assert quality["border_psnr_db"] < quality["psnr_db"]
+    assert quality["seam_psnr_db"] < quality["psnr_db"]
+
+
+def test_an_image_of_one_tile_has_no_seam():
+    sharp = image(48, 64)
+    quality = Probe("one", tiles(sharp, (64, 64)), [Pair("one", sharp / 2, sharp)]).quality(
+        identity
+    )
+    assert "border_psnr_db" in quality
+    assert "seam_psnr_db" not in quality
+
+
 def test_quality_of_raw_is_judged_by_each_images_own_iso():
     sharp = image(64, 64)[..., 0]
     pairs = [Pair(f"scene.iso{iso}", sharp / 2, sharp) for iso in (800, 6400)]
