@@ -27,6 +27,7 @@ _LATEX = {
     "×": r"$\times$",
     "∞": r"$\infty$",
     "²": r"\textsuperscript{2}",
+    "✓": r"$\surd$",
     "<": r"\textless{}",
     ">": r"\textgreater{}",
 }
@@ -125,8 +126,8 @@ def _latex_cell(grid: Grid, cell: Cell) -> str:
 
 def latex_text(text: str) -> str:
     """Give text with what LaTeX would read as commands made harmless."""
-    one_line = _flat(text)
-    return "".join(_LATEX.get(sign, sign) for sign in one_line)
+    escaped = ("".join(_LATEX.get(sign, sign) for sign in part) for part in _flat(text).split("--"))
+    return "-{}-".join(escaped)  # two of them would be set as one dash, as in the name of an option
 
 
 def to_csv(grid: Grid) -> str:

@@ -176,6 +176,13 @@ def test_a_sign_that_latex_reads_is_escaped(sign):
     assert latex_text(f"a{sign}b") == f"a\\{sign}b"
 
 
+@pytest.mark.parametrize(
+    ("text", "latex"), [("✓", r"$\surd$"), ("–", "--"), ("run --force", "run -{}-force")]
+)
+def test_a_sign_that_latex_has_by_another_name_is_written_so(text, latex):
+    assert latex_text(text) == latex
+
+
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=30))
 def test_any_name_comes_back_from_csv(label):
     rows = list(csv.reader(io.StringIO(to_csv(labelled(label)), newline="")))
