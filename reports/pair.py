@@ -4,7 +4,7 @@ Cases of one session are paired block by block, so that drift cancels. Two sessi
 pair: what happened to the device between them is in the ratio, and the table says so.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -66,12 +66,19 @@ def case_side(name: str, frames: Frames) -> Side:
     return Side(name, frames, found)
 
 
-def compare_sides(base: Side, other: Side, *, force: bool = False) -> Grid:
+def compare_sides(
+    base: Side,
+    other: Side,
+    *,
+    unlike_plans: Mapping[str, tuple[object, object]] | None = None,
+    force: bool = False,
+) -> Grid:
     """Lay the cases that both sides have side by side, with how many times faster the other is.
 
     Args:
         base: what to compare with.
         other: what is compared.
+        unlike_plans: field -> both values, of what the rows do not tell of how they were measured.
         force: compare even where devices or plans differ, and say so.
 
     Raises:
@@ -79,7 +86,7 @@ def compare_sides(base: Side, other: Side, *, force: bool = False) -> Grid:
     """
     pairs, alone = _pairs(base, other)
     differs = {field: _unlike(pairs, field) for field in PLAN}
-    unlike = {field: both for field, both in differs.items() if both}
+    unlike = {field: both for field, both in differs.items() if both} | dict(unlike_plans or {})
     if unlike and not force:
         field, (one, two) = next(iter(unlike.items()))
         raise RowsError(

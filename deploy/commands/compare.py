@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from deploy.commands.plans import unlike_plans
 from deploy.commands.report import only_session
 from deploy.commands.tables import check_format
 from deploy.errors import RowsError, UsageError
@@ -35,7 +36,8 @@ def compare_named(
         sides = [session_side(_short(name), load(name)) for name in (base, other)]
         if sides[0].name == sides[1].name:
             sides = [session_side(name, load(name)) for name in (base, other)]
-        return compare_sides(*sides, force=force)
+        differing = unlike_plans(Path(base), Path(other))
+        return compare_sides(*sides, unlike_plans=differing, force=force)
     if any(paths):
         name = other if paths[0] else base
         raise RowsError(f"no session folder at {name}", "name two folders, or two cases of one")

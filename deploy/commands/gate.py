@@ -2,12 +2,12 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from android_bench.session import SESSION_NAME
+from deploy.commands.plans import unlike_plans
 from deploy.commands.show import console, print_json
 from deploy.errors import OutputError, RowsError
 from deploy.files import unfinished
@@ -27,8 +27,6 @@ from reports.history import budget_lines, learn
 
 PAIRS_NAME = "gate.json"  # in a session's folder: which of its cases are compared
 SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY"
-# of a plan: what the rows do not tell, and what changes what a time means
-_MUST_MATCH = ("warmup", "seconds", "min_runs", "cooldown_s")
 
 
 @dataclass(frozen=True)
@@ -68,27 +66,13 @@ def gate_sessions(baseline: Path, current: Path, budgets: Budgets, *, force: boo
             )
     if baseline.resolve() == current.resolve():
         return judge_interleaved(load(current), _read_pairs(current), budgets, force=force)
-    plans = [_plan(folder) for folder in (baseline, current)]
-    return judge_sessions(
-        load(baseline), load(current), budgets, unlike_plans=_unlike(*plans), force=force
-    )
-
-
-def _plan(folder: Path) -> Mapping[str, Any]:
-    """Give the plan of a session; empty where it was not recorded."""
-    try:
-        plan = json.loads((folder / SESSION_NAME).read_text()).get("plan", {})
-    except (OSError, ValueError, AttributeError):
-        return {}
-    return plan if isinstance(plan, dict) else {}
-
-
-def _unlike(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    return [
-        f"{name} differs: {one[name]} and {other[name]}"
-        for name in _MUST_MATCH
-        if name in one and name in other and one[name] != other[name]
+    differing = [
+        f"{name} differs: {old} and {new}"
+        for name, (old, new) in unlike_plans(baseline, current).items()
     ]
+    return judge_sessions(
+        load(baseline), load(current), budgets, unlike_plans=differing, force=force
+    )
 
 
 def _read_pairs(session: Path) -> dict[str, Pair]:

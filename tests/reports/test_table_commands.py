@@ -7,6 +7,7 @@ import json
 import pandas as pd
 import pytest
 
+from android_bench.session import SESSION_NAME
 from deploy.cli import run_app
 from deploy.commands.tables import printed_by
 from reports.presets import PRESETS
@@ -243,6 +244,19 @@ def test_unlike_sessions_are_refused_and_forced(say, refused, write_session, fie
     code, out, _ = say("compare", old, new, "--force", "--format", "markdown")
     assert code == 0
     assert f"Compared by --force although {field} differs" in out
+
+
+@pytest.mark.parametrize("inside", ["", "/one"])
+def test_sessions_of_unlike_plans_are_refused_and_forced(say, refused, write_session, line, inside):
+    sides = []
+    for name, seconds in (("old", 1.0), ("new", 0.1)):
+        session = write_session(line, name + inside)
+        (session / SESSION_NAME).write_text(json.dumps({"plan": {"seconds": seconds, "seed": 3}}))
+        sides.append(session.parent if inside else session)
+    assert "whose seconds differs: 1.0 and 0.1" in refused("compare", *sides)
+    code, out, _ = say("compare", *sides, "--force", "--format", "markdown")
+    assert code == 0
+    assert "Compared by --force although seconds differs: 1.0 and 0.1." in out
 
 
 def test_a_folder_and_a_kind_are_not_compared(refused, session):
