@@ -74,16 +74,25 @@ def gate_against(
     provider = read_providers(request.provider)
     if len(provider) > 1:
         raise UsageError(f"{len(provider)} providers: {', '.join(provider)}", "judge one at a time")
-    baseline = _sides(reference, "baseline", model=None)
-    pairs, notes = _paired(baseline, _current(sources, request.build, model))
-    same = [
+    baseline = _sides(reference, "baseline", model)
+    current = [_side(read_artifact(path)) for path in sources]
+    current = current or _sides(request.build, "model", model, only_current=True)
+    pairs, notes = _paired(baseline, current, as_named=reference.is_file())
+    told = [
         Finding(name, WHOLE_CASE, PASS, "the same file on both sides; not measured")
         for name, (old, new) in pairs.items()
         if old.sha256 == new.sha256
     ]
+    if not sources:
+        lost = f"in the baseline, but not in the line in {request.build}"
+        told += [
+            Finding(one.name, WHOLE_CASE, INVALID, lost)
+            for one in baseline
+            if one.name not in pairs
+        ]
     differing = {name: pair for name, pair in pairs.items() if pair[0].sha256 != pair[1].sha256}
     if not differing:
-        return Verdict(tuple(same), tuple(notes))
+        return Verdict(tuple(told), tuple(notes))
     verdict = _measured(differing, request, request.plan)
     suspected = to_confirm(verdict)
     if suspected and request.confirming:
@@ -91,7 +100,7 @@ def gate_against(
         again = {name: pair for name, pair in differing.items() if name in suspected}
         other_order = replace(request.plan, seed=request.plan.seed + 1)
         verdict = confirm(verdict, _measured(again, request, other_order))
-    return Verdict((*verdict.findings, *same), (*verdict.notes, *notes))
+    return Verdict((*verdict.findings, *told), (*verdict.notes, *notes))
 
 
 def _measured(pairs: Pairs, request: GateRequest, plan: BenchPlan) -> Verdict:
@@ -138,13 +147,19 @@ def _session_of(pairs: Pairs, build: Path, plan: BenchPlan) -> Path | None:
     return None
 
 
-def _sides(place: Path, side: str, model: str | None) -> list[Side]:
-    """Give the current line of a folder, the model files in it, or the one file."""
+def _sides(place: Path, side: str, model: str | None, *, only_current: bool = False) -> list[Side]:
+    """Give the model files in a folder, or the one file.
+
+    Args:
+        only_current: leave out what was made from a file that has been made anew since. Not of a
+            baseline: its folder may hold only what is released, and not what that was made from.
+    """
     if not place.exists():
         raise ArtifactError(f"no {side} at {place}", "name a folder of artifacts or a model file")
     if place.is_file():
         return [_side(read_artifact(place))]
-    line = current_line(list_artifacts(place))
+    there = list_artifacts(place)
+    line = current_line(there) if only_current else there
     if not line:
         files = sorted(path for form in ("*.onnx", "*.ort") for path in place.glob(form))
         line = [read_artifact(path) for path in files]
@@ -159,18 +174,17 @@ def _side(artifact: Artifact) -> Side:
     return Side(case_name(artifact.model, artifact.kind, artifact.target), artifact)
 
 
-def _current(sources: Sequence[Path], build: Path, model: str | None) -> list[Side]:
-    if not sources:
-        return _sides(build, "model", model)
-    return [_side(read_artifact(path)) for path in sources]
-
-
 def _paired(
-    old: Sequence[Side], new: Sequence[Side]
+    old: Sequence[Side], new: Sequence[Side], *, as_named: bool
 ) -> tuple[dict[str, tuple[Artifact, Artifact]], list[str]]:
-    """Pair by model, kind and target; a single file on each side is a pair whatever its name."""
+    """Pair by model, kind and target.
+
+    Args:
+        as_named: the baseline is one file that was named: with one other it is a pair, whatever
+            the names are.
+    """
     notes = []
-    if len(old) == len(new) == 1 and old[0].name != new[0].name:
+    if as_named and len(new) == 1 and old[0].name != new[0].name:
         notes = [f"{old[0].artifact.path} is compared with {new[0].artifact.path}, as named"]
         old = [Side(new[0].name, old[0].artifact)]
     for sides in (old, new):

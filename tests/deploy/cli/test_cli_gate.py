@@ -2,6 +2,7 @@
 
 import json
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -9,6 +10,8 @@ import pandas as pd
 import pytest
 from cli_examples import mofa, refusal, write_net
 from onnx import helper
+
+from deploy.artifact import read_artifact, write_artifact
 
 REGRESSION, UNDECIDED = 4, 5
 SHORT = ("--launches", "1", "--seconds", "0.01", "--warmup", "0", "--threads", "1")
@@ -201,6 +204,52 @@ def test_the_same_bytes_are_not_measured(nets, out):
     assert said.code == 0
     assert "the same file on both sides; not measured" in said.out
     assert not (out / "bench").exists()
+
+
+@pytest.fixture
+def released(tmp_path) -> Path:
+    """Give a folder with a line that lacks its middle, as a release has it: plain and int8."""
+    folder = tmp_path / "released"
+    for kind, parent in (("plain", None), ("int8-x86", "of an fp32 file")):
+        net = write_net(tmp_path / "made" / f"{kind}.onnx")
+        model = onnx.load(net)
+        model.doc_string = kind
+        onnx.save(model, net)
+        made_from = replace(read_artifact(net), sha256=parent) if parent else None
+        told = {"target": "x86"} if parent else {}
+        write_artifact(
+            net, folder, model="net", kind=kind, parent=made_from, params=told, versions={},
+            fidelity={},
+        )  # fmt: skip
+    return folder
+
+
+def test_a_released_file_is_compared_with_itself_although_what_made_it_is_not_there(released, out):
+    said = mofa("gate", "--against", released, released / "net.int8-x86.onnx", "--out", out)
+    assert said.code == 0
+    assert "net/int8-x86" in said.out
+    assert "the same file on both sides; not measured" in said.out
+
+
+def test_the_one_file_of_a_folder_is_no_pair_of_one_of_another_kind(released, refuse, out):
+    out.mkdir()
+    for suffix in (".onnx", ".onnx.json"):
+        (released / f"net.int8-x86{suffix}").rename(out / f"net.int8-x86{suffix}")
+    line = refuse("gate", "--against", released, out / "net.int8-x86.onnx")
+    assert "the baseline has net/plain, and the files are net/int8-x86" in line
+
+
+def test_what_the_line_lacks_of_the_baseline_is_invalid(released, tmp_path):
+    line = tmp_path / "line"
+    line.mkdir()
+    for suffix in (".onnx", ".onnx.json"):
+        content = (released / f"net.plain{suffix}").read_bytes()
+        (line / f"net.plain{suffix}").write_bytes(content)
+    said = mofa("gate", "--against", released, "--out", line, "--json")
+    found = {one["case"]: one for one in json.loads(said.out)["findings"]}
+    assert said.code == UNDECIDED
+    assert found["net/plain"]["verdict"] == "pass"
+    assert found["net/int8-x86"]["reason"] == f"in the baseline, but not in the line in {line}"
 
 
 def test_single_files_of_other_names_are_a_pair_and_it_says_so(nets, out, tmp_path):
