@@ -5,12 +5,13 @@ A sensor that cannot be read is left out and said to be so; nothing here ever fa
 
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from android_bench.sensor_text import ABSENT, AVAILABLE, DENIED, Source
 from deploy.errors import DeviceError
 
+THERMAL, BATTERY = "thermalservice", "battery"  # Android's names of services
 SERVICE, SYSFS, NONE = "service", "sysfs", "none"  # where heat is known from
 BATTERY_EVERY_NS = 30 * 10**9  # it changes slowly, and each question costs the phone some work
 
@@ -83,9 +84,9 @@ class Sensors:
         """
         self._source = source
         self._clock_ns = clock_ns
-        self._battery: tuple[int, dict[str, float]] | None = None
+        self._battery: tuple[int | None, dict[str, float]] = None, {}  # when it was asked last
         self.states: dict[str, str] = {}
-        state, text = source.dump("thermalservice")
+        state, text = source.dump(THERMAL)
         if _OVERRIDDEN.search(text):
             raise DeviceError(
                 "the thermal status of this device is overridden, so it says nothing",
@@ -94,7 +95,7 @@ class Sensors:
         has_status = _STATUS.search(text) is not None
         self.states["thermal_status"] = AVAILABLE if has_status else _unless(state)
         self.states["temperatures"] = AVAILABLE if parse_temperatures(text) else _unless(state)
-        state, text = source.dump("battery")
+        state, text = source.dump(BATTERY)
         self.states["battery"] = AVAILABLE if parse_battery(text) else _unless(state)
         self._zones = self._find_zones() if self.states["temperatures"] != AVAILABLE else {}
         self._find_cores()
@@ -115,12 +116,15 @@ class Sensors:
     def read(self) -> Reading:
         """Read all that can be read."""
         at_ns = self._clock_ns()
-        text = ""
-        if self.states["thermal_status"] == AVAILABLE:
-            _, text = self._source.dump("thermalservice")
+        dumped, told = self._source.gather(
+            self._services(at_ns), [*self._zones, *self._caps, *self._now, LOADAVG]
+        )
+        if BATTERY in dumped:
+            self._battery = at_ns, parse_battery(dumped[BATTERY][1])
+        _, text = dumped.get(THERMAL, (ABSENT, ""))
         status = _STATUS.search(text)
         temperatures = parse_temperatures(text)
-        files = self._numbers([*self._zones, *self._caps, *self._now, LOADAVG])
+        files = _numbers(told)
         return Reading(
             at_ns=at_ns,
             thermal_status=int(status[1]) if status else None,
@@ -131,7 +135,7 @@ class Sensors:
                 if path in files and _credible(files[path] / 1000)
             },
             skin=tuple(name for name, (_, is_skin) in temperatures.items() if is_skin),
-            **self._battery_at(at_ns),  # type: ignore[arg-type]
+            **self._battery[1],  # type: ignore[arg-type]
             freq_khz={core: int(files[path]) for path, core in self._now.items() if path in files},
             freq_cap_khz={
                 core: int(files[path]) for path, core in self._caps.items() if path in files
@@ -140,12 +144,16 @@ class Sensors:
             loadavg1=files.get(LOADAVG),
         )
 
-    def _battery_at(self, at_ns: int) -> dict[str, float]:
-        if self.states["battery"] != AVAILABLE:
-            return {}
-        if self._battery is None or at_ns - self._battery[0] > BATTERY_EVERY_NS:
-            self._battery = at_ns, parse_battery(self._source.dump("battery")[1])
-        return self._battery[1]
+    def _services(self, at_ns: int) -> list[str]:
+        """Give the services that are to be asked now."""
+        known_ns = self._battery[0]
+        is_due = known_ns is None or at_ns - known_ns > BATTERY_EVERY_NS
+        wanted = {THERMAL: self.states["thermal_status"], BATTERY: self.states["battery"]}
+        return [
+            name
+            for name, state in wanted.items()
+            if state == AVAILABLE and (name != BATTERY or is_due)
+        ]
 
     def _find_zones(self) -> dict[str, str]:
         """Give the files of thermal zones that can be read, each with what it is of."""
@@ -182,11 +190,6 @@ class Sensors:
         denied = any(state == DENIED for state, _ in answers.values())
         return found, AVAILABLE if found else DENIED if denied else ABSENT
 
-    def _numbers(self, paths: Sequence[str]) -> dict[str, float]:
-        answers = self._source.read(paths)
-        numbers = {path: _number(value) for path, (_, value) in answers.items()}
-        return {path: value for path, value in numbers.items() if value is not None}
-
 
 def parse_temperatures(text: str) -> dict[str, tuple[float, bool]]:
     """Give each sensor of `dumpsys thermalservice`: its degrees, and whether it is of the skin.
@@ -221,6 +224,11 @@ def parse_battery(text: str) -> dict[str, float]:
     if powered:
         found["charging"] = any(powered)
     return found
+
+
+def _numbers(answers: Mapping[str, tuple[str, str]]) -> dict[str, float]:
+    numbers = {path: _number(value) for path, (_, value) in answers.items()}
+    return {path: value for path, value in numbers.items() if value is not None}
 
 
 def _core_file(core: str, name: str) -> str:

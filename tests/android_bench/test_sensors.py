@@ -1,9 +1,11 @@
 """What text of dumpsys and /sys becomes. The text was composed after AOSP, not recorded."""
 
+import shlex
+
 import pytest
 
 from android_bench.device import Completed
-from android_bench.sensor_text import HostSource, PhoneSource
+from android_bench.sensor_text import MARK, HostSource, PhoneSource
 from android_bench.sensors import Sensors, parse_battery, parse_temperatures
 from deploy.errors import DeviceError, TransientDeviceError
 
@@ -41,6 +43,8 @@ class Shell:
     def query(self, argv, timeout_s):
         self.asked.append(" ".join(argv))
         program, *names = argv
+        if program == "sh":
+            return self.answer_all(names[1])
         if program == "dumpsys":
             text = self.services.get(names[0], f"Can't find service: {names[0]}\n")
             return Completed(0, text, "", 1)
@@ -54,6 +58,14 @@ class Shell:
             if name not in self.files
         )
         return Completed(1 if err else 0, out + err * self.merged, err * (not self.merged), 1)
+
+    def answer_all(self, script):
+        """Answer several questions, one a line, as a shell would."""
+        answers = [
+            self.query(shlex.split(line.partition(" 2>&1;")[0]), 1) for line in script.splitlines()
+        ]
+        texts = (f"{one.stdout}{one.stderr}\n{MARK} {one.exit_code}\n" for one in answers)
+        return Completed(0, "".join(texts), "", 1)
 
 
 def frequencies(*cores):
@@ -177,6 +189,30 @@ def test_the_battery_is_asked_now_and_then_only():
     for now[0] in (1, 2, 3):
         watched.read()
     assert shell.asked.count("dumpsys battery") == 2  # once to find out, once to read
+
+
+EVERYTHING = {
+    "services": {"thermalservice": SERVICE, "battery": BATTERY},
+    "files": frequencies((1800, 1800, 900)) | {"/proc/loadavg": "0.5 0.4 0.3"},
+}
+
+
+def test_a_reading_is_one_question():
+    shell = Shell(**EVERYTHING)
+    watched = sensors(shell)
+    for services in ({"thermalservice", "battery"}, {"thermalservice"}):  # then too early for one
+        shell.asked.clear()
+        watched.read()
+        question, *parts = shell.asked
+        assert question.startswith("sh -c")
+        assert {one.removeprefix("dumpsys ") for one in parts if "dumpsys" in one} == services
+        assert [one.split()[0] for one in parts].count("cat") == 1
+
+
+def test_where_one_question_for_all_hangs_they_are_asked_one_by_one():
+    reading = sensors(Hanging("sh", **EVERYTHING)).read()
+    assert reading == sensors(Shell(**EVERYTHING)).read()
+    assert (reading.thermal_status, reading.battery_level_pct, reading.loadavg1) == (1, 86.0, 0.5)
 
 
 class Hanging(Shell):
