@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TIMEOUT_S = 30
+# what leads adb programs to a developer's phones, whatever the port
+LEAD_ELSEWHERE = ("ANDROID_SERIAL", "ANDROID_ADB_SERVER_ADDRESS", "ADB_SERVER_SOCKET")
 EMULATOR_PORTS = range(5555, 5586)  # a server looks for emulators there by itself
 
 
@@ -35,9 +37,10 @@ class AdbServer:
         """Run the adb program against this server; give what it said."""
         from adbutils import adb_path
 
+        ours = {key: value for key, value in os.environ.items() if key not in LEAD_ELSEWHERE}
         done = subprocess.run(
             [adb_path(), *argv],
-            env={**os.environ, **self.environment},
+            env={**ours, **self.environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

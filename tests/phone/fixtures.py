@@ -16,7 +16,7 @@ from android_bench.adb import AdbDevice
 from android_bench.device import Device
 from android_bench.devices import PHONE, find_device
 from deploy.errors import MofaError
-from phone.adb_server import AdbServer, private_server
+from phone.adb_server import LEAD_ELSEWHERE, AdbServer, private_server
 from phone.emulated import EmulatedPhone
 
 ATTACHED = "MOFA_TEST_DEVICE"  # a serial, or `phone` for the only one there is
@@ -31,9 +31,11 @@ def adb_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AdbSe
     """
     server = private_server(tmp_path_factory.mktemp("adb"))
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in server.environment.items():
-            if ATTACHED not in os.environ and name not in ("HOME", "TMPDIR"):
-                patch.setenv(name, value)
+        if ATTACHED not in os.environ:
+            for name in LEAD_ELSEWHERE:
+                patch.delenv(name, raising=False)
+            for name in server.environment.keys() - {"HOME", "TMPDIR"}:
+                patch.setenv(name, server.environment[name])
         yield server
     server.stop()
 
@@ -50,7 +52,7 @@ def private_adb(
     adb_of_the_tests.start()
     for name, value in adb_of_the_tests.environment.items():
         monkeypatch.setenv(name, value)
-    for name in ("ANDROID_SERIAL", "ANDROID_ADB_SERVER_ADDRESS", "ADB_SERVER_SOCKET"):
+    for name in LEAD_ELSEWHERE:
         monkeypatch.delenv(name, raising=False)
     return adb_of_the_tests
 
