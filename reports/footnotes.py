@@ -66,8 +66,8 @@ class Footnotes:
 
     def _wrong(self, key: tuple[str, str]) -> str:
         error = self.wrong.get(key)
-        by = "" if error is None or pd.isna(error) else f" by up to {error:.2g} of its range"
-        return f"left out: its output is not what the same file gives elsewhere{by}"
+        by = "" if error is None or pd.isna(error) else f", by up to {error:.2g} of its range"
+        return f"left out: its output differs from what the same file gives elsewhere{by}"
 
 
 def footnotes(frames: Frames) -> Footnotes:

@@ -14,11 +14,12 @@ from deploy.commands.bench import PICTURES, SESSIONS, SHARP
 from deploy.commands.progress import clock
 from deploy.commands.show import console, print_json
 from deploy.commands.tables import TableRequest, check_format, table_of
-from deploy.errors import RowsError
+from deploy.errors import RowsError, UsageError
 from reports.compare import add_speed_ups, speed_ups, summarize
 from reports.frame import Frames, load
 from reports.grid import Grid
 from reports.html import Picture
+from reports.importers import FORMATS
 from reports.importers.launches import IMPORTED
 from reports.report import ReportFiles, build_report
 from reports.tables import comparison_table, render_rich
@@ -35,6 +36,10 @@ def report_table(
 
 def _paths(sessions: Sequence[Path], imports: Sequence[str], build: Path) -> list[Path]:
     """Give what to read: what was named, or the one session in `build`."""
+    for one in imports:
+        if one.partition(":")[0] not in FORMATS and not Path(one).is_file():
+            known = ", ".join(FORMATS)
+            raise UsageError(f"--import takes FORMAT:FILE, not {one!r}", f"formats are {known}")
     named = [*sessions, *map(Path, imports)]
     return named or [only_session(build)]
 

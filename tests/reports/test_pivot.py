@@ -120,7 +120,8 @@ def test_wrong_output_is_left_out_and_said(frames_of):
     assert cells(grid, "latency ms") == ["5.00 [5.00, 5.00]", "–"]
     (note,) = grid.footnotes
     assert note == (
-        "left out: its output is not what the same file gives elsewhere by up to 0.25 of its range"
+        "left out: its output differs from what the same file gives elsewhere, "
+        "by up to 0.25 of its range"
     )
 
 

@@ -159,6 +159,8 @@ def test_an_unknown_file_is_one_line(refused, tmp_path):
         (("--where", "kind=int4"), "no case has the kind 'int4': there are fp32, int8-opt-x86"),
         (("--preset", "mofa-9"), "unknown preset 'mofa-9': use one of mofa-1"),
         (("--preset", "mofa-1", "--rows", "kind"), "--preset has its own rows"),
+        (("--import", "perf:x.csv"), "--import takes FORMAT:FILE, not 'perf:x.csv': formats are"),
+        (("--import", "litert_benchmark_model:x"), "cannot read x (No such file or directory)"),
         (("--with-paper",), "--with-paper goes with a table of the papers"),
     ],
 )
