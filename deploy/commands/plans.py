@@ -12,21 +12,34 @@ _MUST_MATCH = ("warmup", "seconds", "min_runs", "cooldown_s")
 Unlike = Mapping[str, tuple[Any, Any]]  # field -> both values
 
 
-def unlike_plans(one: Path, other: Path) -> Unlike:
-    """Give the fields in which the plans of two sessions differ; none where one is not recorded."""
-    plans = (_plan(one), _plan(other))
-    shared = [name for name in _MUST_MATCH if all(name in plan for plan in plans)]
-    both = {name: (plans[0][name], plans[1][name]) for name in shared}
-    return {name: values for name, values in both.items() if values[0] != values[1]}
+def unlike_plans(*folders: Path) -> Unlike:
+    """Give the fields in which the plans of sessions differ, with the first two values.
+
+    What is not recorded differs from nothing.
+
+    Args:
+        folders: sessions, or folders of them.
+    """
+    plans = [_plan(record) for folder in folders for record in _records(folder)]
+    values = {
+        name: list(dict.fromkeys(plan[name] for plan in plans if name in plan))
+        for name in _MUST_MATCH
+    }
+    return {name: (both[0], both[1]) for name, both in values.items() if len(both) > 1}
 
 
-def _plan(session: Path) -> Mapping[str, Any]:
-    """Give the plan of a session, or of the one in a folder; empty where it was not recorded."""
-    records = [*session.glob(SESSION_NAME)] or [*session.glob(f"*/{SESSION_NAME}")]
-    if len(records) != 1:
-        return {}
+def _records(folder: Path) -> list[Path]:
+    if not folder.is_dir():  # a result file of another tool
+        return []
+    return [*folder.glob(SESSION_NAME)] or sorted(folder.rglob(SESSION_NAME))
+
+
+def _plan(record: Path) -> Mapping[str, Any]:
+    """Give the plan in a session's record; empty where there is none."""
     try:
-        plan = json.loads(records[0].read_text()).get("plan", {})
+        plan = json.loads(record.read_text()).get("plan", {})
     except (OSError, ValueError, AttributeError):
         return {}
-    return plan if isinstance(plan, dict) else {}
+    if not isinstance(plan, dict):
+        return {}
+    return {name: value for name, value in plan.items() if isinstance(value, int | float)}

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from skimage.metrics import peak_signal_noise_ratio
 
 from android_bench.session import SESSION_NAME
 from deploy.commands.bench import PICTURES, SESSIONS, SHARP
+from deploy.commands.plans import unlike_plans
 from deploy.commands.progress import clock
 from deploy.commands.show import console, print_json
 from deploy.commands.tables import TableRequest, check_format, table_of
@@ -28,10 +29,28 @@ from reports.tables import comparison_table, render_rich
 def report_table(
     sessions: Sequence[Path], imports: Sequence[str], build: Path, request: TableRequest
 ) -> Grid:
-    """Compute the table that is asked for, of the given rows or of the session in `build`."""
+    """Compute the table that is asked for, of the given rows or of the session in `build`.
+
+    Raises:
+        UsageError: a name fits nothing.
+        RowsError: rows that are missing, broken, or do not belong into one table.
+    """
     check_format(request.form)
-    frames = load(*_paths(sessions, imports, build))
-    return table_of(frames, request, _baseline(frames))
+    paths = _paths(sessions, imports, build)
+    frames = load(*paths)
+    unlike = {} if request.tells_sessions else unlike_plans(*paths)
+    for field, (one, other) in unlike.items():
+        if not request.force:
+            raise RowsError(
+                f"cannot put rows into one table whose {field} differs: {one} and {other}",
+                "add session to --rows or --columns, choose one by --where, or pass --force",
+            )
+    grid = table_of(frames, request, _baseline(frames))
+    said = [
+        f"Unlike rows by --force: {field} is {one} and {other}."
+        for field, (one, other) in unlike.items()
+    ]
+    return replace(grid, remarks=(*said, *grid.remarks))
 
 
 def _paths(sessions: Sequence[Path], imports: Sequence[str], build: Path) -> list[Path]:

@@ -50,6 +50,13 @@ class TableRequest:
         flags = (bool(self.where), self.with_paper, self.force)
         return any(one is not None for one in named) or any(flags)
 
+    @property
+    def tells_sessions(self) -> bool:
+        """Whether each row is of one session, or all are of one that was chosen."""
+        axes = [*_names(self.rows), *_names(self.columns)]
+        chosen = any(_pair(one)[0] == "session" for one in self.where)
+        return chosen or "session" in axes or not (self.rows or self.preset)
+
 
 def table_of(frames: Frames, request: TableRequest, baseline_kind: str) -> Grid:
     """Compute the table that is asked for.

@@ -248,13 +248,34 @@ def test_unlike_sessions_are_refused_and_forced(say, refused, write_session, fie
     assert f"Compared by --force although {field} differs" in out
 
 
-@pytest.mark.parametrize("inside", ["", "/one"])
-def test_sessions_of_unlike_plans_are_refused_and_forced(say, refused, write_session, line, inside):
+def of_unlike_plans(write_session, line, inside=""):
     sides = []
     for name, seconds in (("old", 1.0), ("new", 0.1)):
         session = write_session(line, name + inside)
         (session / SESSION_NAME).write_text(json.dumps({"plan": {"seconds": seconds, "seed": 3}}))
         sides.append(session.parent if inside else session)
+    return sides
+
+
+@pytest.mark.parametrize("shape", [("--rows", "kind"), ("--preset", "mofa-1")])
+def test_unlike_plans_share_no_table_unless_forced(say, refused, write_session, line, shape):
+    sides = of_unlike_plans(write_session, line)
+    assert "whose seconds differs: 1.0 and 0.1" in refused("report", *sides, *shape)
+    code, out, _ = say("report", *sides, *shape, "--force", "--format", "markdown")
+    assert code == 0
+    assert "Unlike rows by --force: seconds is 1.0 and 0.1." in out
+
+
+@pytest.mark.parametrize(
+    "shape", [("--rows", "kind,session"), ("--where", "session=old"), ("--format", "csv")]
+)
+def test_sessions_told_apart_may_have_unlike_plans(say, write_session, line, shape):
+    assert say("report", *of_unlike_plans(write_session, line), *shape)[0] == 0
+
+
+@pytest.mark.parametrize("inside", ["", "/one"])
+def test_sessions_of_unlike_plans_are_refused_and_forced(say, refused, write_session, line, inside):
+    sides = of_unlike_plans(write_session, line, inside)
     assert "whose seconds differs: 1.0 and 0.1" in refused("compare", *sides)
     code, out, _ = say("compare", *sides, "--force", "--format", "markdown")
     assert code == 0
