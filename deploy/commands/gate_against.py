@@ -84,9 +84,9 @@ def gate_against(
         if old.sha256 == new.sha256
     ]
     if not sources:
-        lost = f"in the baseline, but not in the line in {request.build}"
+        left_out = {_side(one).name for one in list_artifacts(request.build)} - pairs.keys()
         told += [
-            Finding(one.name, WHOLE_CASE, INVALID, lost)
+            Finding(one.name, WHOLE_CASE, INVALID, _lost(one.name in left_out, request.build))
             for one in baseline
             if one.name not in pairs
         ]
@@ -168,6 +168,13 @@ def _sides(place: Path, side: str, model: str | None, *, only_current: bool = Fa
         what = "no model file" + (f" of {model}" if model else "")
         raise ArtifactError(f"{what} in {place}", "name files, or another folder")
     return sides
+
+
+def _lost(is_there: bool, build: Path) -> str:
+    """Say why a case of the baseline has no counterpart in the line."""
+    if is_there:
+        return f"left out: what it was made from is not in {build}; name the files to judge"
+    return f"in the baseline, but not in the line in {build}"
 
 
 def _side(artifact: Artifact) -> Side:

@@ -252,6 +252,13 @@ def test_what_the_line_lacks_of_the_baseline_is_invalid(released, tmp_path):
     assert found["net/int8-x86"]["reason"] == f"in the baseline, but not in the line in {line}"
 
 
+def test_what_is_there_without_what_made_it_is_left_out_and_that_is_said(released):
+    said = mofa("gate", "--against", released, "--out", released, "--json")
+    found = {one["case"]: one for one in json.loads(said.out)["findings"]}
+    assert said.code == UNDECIDED
+    assert "left out: what it was made from is not in" in found["net/int8-x86"]["reason"]
+
+
 def test_single_files_of_other_names_are_a_pair_and_it_says_so(nets, out, tmp_path):
     renamed = tmp_path / "other.onnx"
     renamed.write_bytes(nets[0].read_bytes())
