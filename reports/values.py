@@ -40,7 +40,7 @@ class Value:
 
 _INTERVAL = f"[{CONFIDENCE * 100:.0f} % interval]"
 _LAUNCHES = "the median over launches"
-_OLD_ROWS = "not in its rows, which are older than the column or imported"
+_UNCOUNTED = "counted at a float file that bench measures beside it; imported rows have none"
 _SPEED_UP = ("speed_up", "speed_up_ci_low", "speed_up_ci_high")
 
 VALUES: dict[str, Value] = {
@@ -74,8 +74,8 @@ VALUES: dict[str, Value] = {
     "ssim": Value("SSIM", "ssim", ("ssim",), 4),
     "psnr_vs_fp32": Value("PSNR to fp32 dB", "psnr_vs_fp32_db", ("psnr_vs_fp32_db",), 2),
     "size": Value("file MiB", "model_mib", ("model_mib",), 2),
-    "params": Value("params M", "params_m", ("model_params",), 3, per=1e6, missing=_OLD_ROWS),
-    "macs": Value("MACs G", "macs_g", ("model_macs",), 3, per=1e9, missing=_OLD_ROWS),
+    "params": Value("params M", "params_m", ("model_params",), 3, per=1e6, missing=_UNCOUNTED),
+    "macs": Value("MACs G", "macs_g", ("model_macs",), 3, per=1e9, missing=_UNCOUNTED),
     "coverage": Value("nodes on provider %", "coverage_pct", ("coverage_pct",), 0),
     "launches": Value("launches", "n_launches", ("n_launches",), 0),
     "samples": Value("samples", "n_samples", ("n_samples",), 0),
