@@ -154,7 +154,7 @@ def test_counts_that_rows_lack_are_empty_with_a_footnote(frames_of):
     grid = pivot(frames_of(cases), ["kind"], [], ["params"])
     assert cells(grid, "params M") == ["–", "0.285"]
     (note,) = grid.footnotes
-    assert note.startswith("no params M: not in its rows")
+    assert note.startswith("no params M: counted at a float file")
 
 
 def test_a_quantile_without_samples_enough_is_left_out_with_a_footnote(frames_of):
