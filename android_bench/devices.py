@@ -64,7 +64,8 @@ def find_devices(text: str, *, keep: bool = False, touch: bool = True) -> list[D
         keep, touch: see `AdbDevice`.
 
     Raises:
-        DeviceError: a phone cannot be used as it is, or none can.
+        DeviceError: none can be used as it is. One of several is given all the same, and refuses
+            what it is asked.
         UsageError: there is no device of a name; those that there are, are named.
     """
     names = [name for name in (part.strip() for part in text.split(",")) if name]
@@ -75,6 +76,8 @@ def find_devices(text: str, *, keep: bool = False, touch: bool = True) -> list[D
         start_server()
         states = list_states()
     serials = dict.fromkeys(serial for name in names for serial in _serials(name, states))
+    if len(serials) == 1:
+        _require_ready(next(iter(serials)), states)
     return [
         HostDevice() if serial == HOST else AdbDevice(serial, keep=keep, touch=touch)
         for serial in serials
@@ -144,8 +147,6 @@ def _serials(name: str, states: dict[str, str]) -> Sequence[str]:
     if name == HOST:
         return [HOST]
     if name in states:
-        if states[name] != READY:
-            raise state_error(name, states[name])
         return [name]
     if name not in (PHONE, ALL):
         there_is = ", ".join([HOST, *states])
@@ -158,6 +159,11 @@ def _serials(name: str, states: dict[str, str]) -> Sequence[str]:
             f"there are {len(ready)} phones: {', '.join(ready)}", f"name one, or pass {ALL}"
         )
     return ready
+
+
+def _require_ready(serial: str, states: dict[str, str]) -> None:
+    if serial in states and states[serial] != READY:
+        raise state_error(serial, states[serial])
 
 
 def _none_ready(states: dict[str, str]) -> DeviceError:

@@ -9,7 +9,7 @@ from skimage.io import imsave
 from skimage.util import img_as_ubyte
 
 from android_bench.device import Device
-from android_bench.devices import find_devices
+from android_bench.devices import HOST, find_devices
 from android_bench.plan import BenchPlan
 from android_bench.programs import Programs
 from deploy.artifact import Artifact, current_line, list_artifacts, read_artifact
@@ -18,7 +18,7 @@ from deploy.commands.bench_devices import Job, measure, native_programs
 from deploy.commands.bench_devices import resume as go_on
 from deploy.commands.images import probe_for_artifact
 from deploy.commands.progress import clock, note
-from deploy.errors import ArtifactError, GraphError, MofaError
+from deploy.errors import ArtifactError, DeviceError, GraphError, MofaError
 from deploy.fidelity import Probe
 from deploy.files import unfinished
 from deploy.inference import open_run
@@ -83,7 +83,7 @@ def bench_and_show(request: BenchRequest, *, resume: bool, as_json: bool) -> Non
     Raises:
         MofaError: it cannot be measured; what else could be, is shown first.
     """
-    from deploy.commands.report import show_comparison
+    from deploy.commands.report import show_comparisons
 
     if resume:
         done = Measured(go_on(request.build / SESSIONS, keep=request.keep, touch=request.touch))
@@ -99,8 +99,7 @@ def bench_and_show(request: BenchRequest, *, resume: bool, as_json: bool) -> Non
             held_out=request.held_out,
             force=request.force,
         )
-    for folder in done.folders:
-        show_comparison(folder, as_json)
+    show_comparisons(done.folders, as_json, several=len(done.folders) + len(done.failed) > 1)
     done.require_all()
 
 
@@ -170,12 +169,14 @@ def bench_everywhere(
     for device in devices:
         try:
             info = device.info()
-        except MofaError as error:
+            cases = cases_for(artifacts, providers, info, crop, named=bool(sources))
+        except (ArtifactError, DeviceError) as error:  # there is nothing for its processor, or gone
             if len(devices) == 1:
                 raise
-            failed[getattr(device, "serial", str(device))] = error
+            name = getattr(device, "serial", HOST)
+            note(f"{name} failed: {error}")
+            failed[name] = error
             continue
-        cases = cases_for(artifacts, providers, info, crop, named=bool(sources))
         _say_what_is_foreign([case.artifact for case in cases], info.abi, info.name)
         jobs.append(Job(device, info, cases))
     folders, more_failed = measure(jobs, plan, build / SESSIONS, force=force, programs=programs)

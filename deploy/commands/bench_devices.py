@@ -67,6 +67,8 @@ def measure(
     Raises:
         MofaError: the only job failed.
     """
+    if not jobs:
+        return [], {}
     total = sum(len(all_slots(len(job.cases), plan)) for job in jobs)
     where = jobs[0].label if len(jobs) == 1 else f"{len(jobs)} devices"
     stopped = Event()

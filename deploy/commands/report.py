@@ -78,17 +78,24 @@ def report_sessions(
         return build_report(folders, build / "report", pictures, baseline_kind=baseline)
 
 
-def show_comparison(folder: Path, as_json: bool) -> None:
-    """Print what one session measured."""
-    frames = load(folder)
-    baseline = _baseline(frames)
-    summary = add_speed_ups(summarize(frames), speed_ups(frames, baseline))
-    if as_json:
+def show_comparisons(folders: Sequence[Path], as_json: bool, *, several: bool) -> None:
+    """Print what each session measured.
+
+    Args:
+        several: devices were asked for, so that JSON is a list, however many were measured.
+    """
+    records = []
+    for folder in folders:
+        frames = load(folder)
+        baseline = _baseline(frames)
+        summary = add_speed_ups(summarize(frames), speed_ups(frames, baseline))
         cases = json.loads(summary.to_json(orient="records"))  # missing values become null
-        print_json({"session": str(folder), "cases": cases})
-        return
-    console().print(render_rich(comparison_table(summary, frames, baseline)))
-    console().print(f"rows: {folder}", soft_wrap=True)
+        records.append({"session": str(folder), "cases": cases})
+        if not as_json:
+            console().print(render_rich(comparison_table(summary, frames, baseline)))
+            console().print(f"rows: {folder}", soft_wrap=True)
+    if as_json:
+        print_json(records if several else records[0])
 
 
 def show_report(files: ReportFiles, as_json: bool) -> None:
