@@ -1,5 +1,6 @@
 """How to measure: everything a session needs to know besides the models and the device."""
 
+import math
 from dataclasses import dataclass
 
 from android_bench.cores import check_wish
@@ -59,12 +60,13 @@ class BenchPlan:
             _at_least(self, name, 0)
         for name in ("profile_launches", "max_wait_s", "return_s"):
             _at_least(self, name, 0)
+        _at_least(self, "timeout_s", 0)
         if self.timeout_s <= self.seconds:
             raise UsageError(
                 f"timeout_s {self.timeout_s} is not longer than seconds {self.seconds}",
                 "raise --timeout or lower --seconds",
             )
-        if self.until_interval_pct is not None and self.until_interval_pct <= 0:
+        if self.until_interval_pct is not None and not self.until_interval_pct > 0:
             raise UsageError(
                 f"until_interval_pct is {self.until_interval_pct}", "pass more than 0, such as 1"
             )
@@ -73,5 +75,5 @@ class BenchPlan:
 
 def _at_least(plan: BenchPlan, name: str, least: int) -> None:
     value = getattr(plan, name)
-    if value < least:
+    if not (math.isfinite(value) and value >= least):
         raise UsageError(f"{name} is {value}", f"pass {least} or more")

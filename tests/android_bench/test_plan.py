@@ -22,6 +22,10 @@ from deploy.errors import UsageError
         ("max_wait_s", -1),
         ("return_s", -1),
         ("until_interval_pct", 0),
+        ("until_interval_pct", float("nan")),
+        ("seconds", float("nan")),
+        ("cooldown_s", float("inf")),
+        ("timeout_s", float("nan")),
         ("cores", "fast"),
     ],
 )
