@@ -164,7 +164,7 @@ def test_a_bound_that_int8_cannot_meet_leaves_no_file(refuse, commands, net):
 
 def test_a_graph_whose_every_launch_fails_is_an_error_and_keeps_its_rows(refuse, commands, net):
     line = refuse(*commands["bench"], net, "--seconds", "0.001", "--timeout", "0.002")
-    assert "every launch of net.external failed (timeout" in line
+    assert "every launch of net.external with cpu failed (timeout" in line
     assert "--force" in line
     (session,) = (refuse.out / "bench").glob("*/session.json")
     assert (session.parent / "runs.csv").exists()
