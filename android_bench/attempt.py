@@ -12,7 +12,7 @@ import numpy as np
 
 from android_bench.correctness import Checker, Verdict, host_output
 from android_bench.coverage import Coverage, assigned, profiled, read_profile
-from android_bench.device import Completed, Device, DeviceInfo
+from android_bench.device import Completed, Device, DeviceInfo, nameless
 from android_bench.finished import Ended, memory_rows, new_run_id, run_row, sample_rows
 from android_bench.launch import (
     OUTPUT_NAME,
@@ -67,7 +67,7 @@ class Launcher:
         try:
             return self._make(target, due, checker)
         except TransientDeviceError as error:
-            outcome = Outcome("device_lost", error.problem)
+            outcome = Outcome("device_lost", nameless(error.problem, self._device))
             ended = Ended(outcome, _iso(began), time.perf_counter_ns() - began_ns, None)
             return Finished(run_row(self.session, target, due, ended, new_run_id()))
 
@@ -150,7 +150,10 @@ class Launcher:
             except TransientDeviceError:
                 raise
             except DeviceError as error:
-                return Verdict(False, problem=f"the output is not there: {error.problem}")
+                return Verdict(
+                    False,
+                    problem=f"the output is not there: {nameless(error.problem, self._device)}",
+                )
             if file_sha256(pulled) != seen.output.sha256:
                 return Verdict(False, problem="the output's file is not the one that it hashed")
             return checker.check(np.fromfile(pulled, "<f4"), seen.output.sha256)

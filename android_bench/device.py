@@ -24,6 +24,12 @@ class Completed:
     duration_ns: int
 
 
+def nameless(problem: str, device: object) -> str:
+    """Give a problem as it may stand in rows, which get passed on: without a phone's serial."""
+    serial = getattr(device, "serial", None)
+    return problem.replace(serial, "the phone") if serial else problem
+
+
 class Device(Protocol):
     """A place to put files and run programs. Paths are relative to the session's own folder."""
 

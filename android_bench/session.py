@@ -12,7 +12,7 @@ from typing import Any
 
 from android_bench.attempt import Launcher
 from android_bench.cores import core_mask
-from android_bench.device import Device, DeviceInfo
+from android_bench.device import Device, DeviceInfo, nameless
 from android_bench.finished import Ended, new_run_id, run_row
 from android_bench.identity import hash_of, identity_of, program_hashes
 from android_bench.journal import Journal
@@ -219,7 +219,7 @@ def _skipped(
 ) -> list[Finished]:
     """Give a row for every launch that is not made, for want of the device."""
     last, targets = last_of_slots(journal.launches), layout.targets()
-    outcome = Outcome("skipped", f"not launched: {error.problem}")
+    outcome = Outcome("skipped", f"not launched: {nameless(error.problem, layout.device)}")
     ended = Ended(outcome, datetime.now(UTC).isoformat(timespec="milliseconds"), 0, None)
     return [
         Finished(run_row(session, targets[slot.case], Due(slot, 1), ended, new_run_id()))

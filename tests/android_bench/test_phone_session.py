@@ -79,6 +79,13 @@ def release(folder):
     (folder / "go").write_text("")
 
 
+def assert_nameless(results, phone):
+    """Check that a session can be passed on without telling whose phone it was."""
+    names = [phone.serial.encode(), phone.tree.properties()["ro.serialno"].encode()]
+    for path in results.rglob("*.*"):
+        assert not [name for name in names if name in path.read_bytes()], path.name
+
+
 def table(results, name="runs"):
     return pd.read_parquet(results / f"{name}.parquet")
 
@@ -166,6 +173,8 @@ def test_a_launch_that_a_reboot_ended_is_marked_and_taken_again(
     runs = table(results)
     assert runs["status"].tolist() == ["device_lost", "ok", "ok"]
     assert runs["attempt"].tolist() == [1, 2, 1]
+    assert runs["status_message"].iloc[0].startswith("the phone was restarted in the middle")
+    assert_nameless(results, phone)
 
 
 def test_a_phone_that_stays_away_is_a_session_that_goes_on_when_it_is_back(
@@ -189,6 +198,7 @@ def test_a_phone_that_stays_away_is_a_session_that_goes_on_when_it_is_back(
         )
     (results,) = out.iterdir()
     assert table(results)["status"].tolist() == ["ok", "device_lost", "skipped"]
+    assert_nameless(results, phone)
     phone.plug()
     assert bench([case], plan, device(phone), out, **runner) == results
     runs = table(results)
