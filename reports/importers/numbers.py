@@ -1,4 +1,4 @@
-"""Numbers out of other tools' texts: finite, positive, in our units; or an error that names them."""
+"""Numbers out of other tools' texts: finite, positive, in our units; or an error naming them."""
 
 import math
 
