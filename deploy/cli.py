@@ -209,6 +209,10 @@ def optimize(
         str,
         typer.Option("--format", help="onnx, or onnx,ort: ONNX Runtime's own format besides"),
     ] = "onnx",
+    device: Annotated[
+        str | None,
+        typer.Option(help="let this one's own ONNX Runtime do it: for this device alone"),
+    ] = None,
     held_out: HeldOut = None,
     out: Out = BUILD,
     force: Force = False,
@@ -217,12 +221,19 @@ def optimize(
     """Save the graph as ONNX Runtime optimizes it for one target, and say what fused.
 
     Takes int8 and fp32 files. With the .ort file come the configs for a reduced build of ONNX
-    Runtime that can run it.
+    Runtime that can run it. With --device it lies in OUT/on/DEVICE.
     """
     from deploy.commands.audit import show_fusion
     from deploy.commands.show import show_artifacts
     from deploy.commands.stages import optimize_formats
 
+    if device is not None:
+        from deploy.commands.optimize_on import optimize_on
+
+        where = (source, out, device)
+        there = optimize_on(*where, target=target, formats=formats, held_out=held_out, force=force)
+        show_artifacts([there], json)
+        return
     made = optimize_formats(
         source, out, target=target, formats=formats.split(","), held_out=held_out, force=force
     )

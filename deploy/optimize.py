@@ -55,7 +55,7 @@ def optimize(
         GraphError: the model was made for another target, is optimized already, or does not load.
         FidelityError: the saved graph strays from its parent, or a fresh process disagrees.
     """
-    _require_fitting(parent, target)
+    require_fitting(parent, target)
     kind = f"{parent.kind.split('-')[0]}-opt-{target.name}"
     params = {
         "target": target.name,
@@ -137,8 +137,12 @@ def _named_in_saved(graph: onnx.ModelProto, kept: Mapping[str, str]) -> dict[str
     return {**kept, **outputs}
 
 
-def needs_of(saved: Path) -> dict[str, Any]:
-    """Give what a runtime has to know to load a saved graph."""
+def needs_of(saved: Path, saved_on: str = "") -> dict[str, Any]:
+    """Give what a runtime has to know to load a saved graph.
+
+    Args:
+        saved_on: the processor of whoever saved it; left out: this machine's.
+    """
     model = onnx.load(saved, load_external_data=False)
     nodes = list(ir.from_proto(model).graph)
     used = {node.domain for node in nodes}
@@ -148,9 +152,10 @@ def needs_of(saved: Path) -> dict[str, Any]:
     if eight_bit_values(nodes) & {node.outputs[0] for node in shuffled}:
         notes.append("8-bit DepthToSpace: ONNX Runtime 1.22 does not load an int8 one")
     if NCHWC_DOMAIN in used:
+        processor = saved_on or platform.processor() or platform.machine()
         notes.append(
             "weights are laid out for the vectors of the machine that saved it "
-            f"({platform.processor() or platform.machine()}): 16 floats with AVX-512, else 8"
+            f"({processor}): 16 floats with AVX-512, else 8"
         )
     return {
         "ir_version": model.ir_version,
@@ -159,7 +164,12 @@ def needs_of(saved: Path) -> dict[str, Any]:
     }
 
 
-def _require_fitting(parent: Artifact, target: Target) -> None:
+def require_fitting(parent: Artifact, target: Target) -> None:
+    """Check that a model can be optimized for a target.
+
+    Raises:
+        GraphError: it was made for another one, is optimized already, or is of no line.
+    """
     if "-opt-" in parent.kind or parent.path.suffix == ORT_SUFFIX:
         raise GraphError(f"{parent.path} is optimized already", "pass the int8 or fp32 model")
     if parent.kind in COMPARISONS:

@@ -8,12 +8,18 @@ import numpy as np
 from skimage.io import imsave
 from skimage.util import img_as_ubyte
 
-from android_bench.device import Device
+from android_bench.device import Device, DeviceInfo
 from android_bench.devices import HOST, find_devices
 from android_bench.plan import BenchPlan
 from android_bench.programs import Programs
 from deploy.artifact import Artifact, current_line, list_artifacts, read_artifact
-from deploy.commands.bench_cases import cases_for, config_of, level_of, read_providers
+from deploy.commands.bench_cases import (
+    cases_for,
+    config_of,
+    level_of,
+    read_providers,
+    require_one_file,
+)
 from deploy.commands.bench_devices import Job, measure, native_programs
 from deploy.commands.bench_devices import resume as go_on
 from deploy.commands.images import probe_for_artifact
@@ -22,7 +28,7 @@ from deploy.errors import ArtifactError, DeviceError, GraphError, MofaError
 from deploy.fidelity import Probe
 from deploy.files import unfinished
 from deploy.inference import open_run
-from deploy.onnx_file import external_files, image_input, load_graph
+from deploy.onnx_file import image_input, load_graph
 from deploy.targets import made_for_other_hardware
 
 PICTURE_SIDE_PX = 256
@@ -177,7 +183,7 @@ def bench_everywhere(
             note(f"{name} failed: {error}")
             failed[name] = error
             continue
-        _say_what_is_foreign([case.artifact for case in cases], info.abi, info.name)
+        _say_what_is_foreign([case.artifact for case in cases], info)
         jobs.append(Job(device, info, cases))
     folders, more_failed = measure(jobs, plan, build / SESSIONS, force=force, programs=programs)
     for folder in folders if pictures else ():
@@ -194,11 +200,7 @@ def _picture(artifacts: Sequence[Artifact], probe: Probe, folder: Path) -> None:
 
 def _whole(path: Path) -> Artifact:
     artifact = read_artifact(path)
-    for beside in external_files(path)[:1]:
-        raise GraphError(
-            f"{path} keeps weights in {beside.name}, and a device gets one file",
-            f"measure what `mofa-deploy prepare {path}` makes of it",
-        )
+    require_one_file(path)
     return artifact
 
 
@@ -221,14 +223,16 @@ def _line(build: Path, model: str | None) -> list[Artifact]:
     return current
 
 
-def _say_what_is_foreign(artifacts: Sequence[Artifact], abi: str, device_name: str) -> None:
-    for artifact in dict.fromkeys(one.path for one in artifacts):
-        target = next(one.target for one in artifacts if one.path == artifact)
-        if made_for_other_hardware(target, abi):
+def _say_what_is_foreign(artifacts: Sequence[Artifact], info: DeviceInfo) -> None:
+    for path, artifact in {one.path: one for one in artifacts}.items():
+        owner = artifact.params.get("valid_for", {}).get("device_id", info.device_id)
+        if made_for_other_hardware(artifact.target, info.abi):
             note(
-                f"{artifact} is made for {target}; "
-                f"its latency on {device_name} ({abi}) says nothing about that"
+                f"{path} is made for {artifact.target}; "
+                f"its latency on {info.name} ({info.abi}) says nothing about that"
             )
+        elif owner != info.device_id:
+            note(f"{path} was optimized by another device, for itself alone")
 
 
 def _require_one_input(artifacts: Sequence[Artifact]) -> None:

@@ -12,9 +12,9 @@ from android_bench.launch import Case
 from deploy.artifact import Artifact, artifact_path
 from deploy.commands.graph_macs import count_macs, count_weights
 from deploy.commands.progress import note
-from deploy.errors import ArtifactError, UsageError
+from deploy.errors import ArtifactError, GraphError, UsageError
 from deploy.integer_ops import activation_types
-from deploy.onnx_file import load_graph
+from deploy.onnx_file import external_files, load_graph
 from deploy.targets import TARGETS, made_for_other_hardware
 
 # A target that is a provider's own; the CPU provider runs such a file, but it is not made for it.
@@ -93,6 +93,19 @@ def chosen_for(artifacts: Sequence[Artifact], provider: str, info: DeviceInfo) -
     if len(chosen) < len(artifacts):
         note(f"with {provider}: {', '.join(one.path.name for one in chosen)}")
     return chosen
+
+
+def require_one_file(path: Path) -> None:
+    """Refuse a model with weights in files beside it.
+
+    Raises:
+        GraphError: it is one.
+    """
+    for beside in external_files(path)[:1]:
+        raise GraphError(
+            f"{path} keeps weights in {beside.name}, and a device gets one file",
+            f"take what `mofa-deploy prepare {path}` makes of it",
+        )
 
 
 def require_taken(artifact: Artifact, graph: onnx.ModelProto, provider: str) -> None:

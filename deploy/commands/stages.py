@@ -149,7 +149,7 @@ def optimize_model(
 
     kinds = [f"int8-{name}" for name in TARGETS if target in (None, name)]
     parent = find_source(source, build, kinds, made_by="mofa-deploy quantize")
-    chosen = _target_of(parent, target)
+    chosen = target_of(parent, target)
     probe = probe_for_artifact(build, parent, held_out)
     with clock(f"optimizing {parent.model} for {chosen.name}") as count:
         return optimize(parent, chosen, build, replace(probe, on_image=count), force=force)
@@ -179,7 +179,8 @@ def optimize_formats(
     return made
 
 
-def _target_of(parent: Artifact, target: str | None) -> Target:
+def target_of(parent: Artifact, target: str | None) -> Target:
+    """Give the target that is named, or the one that a file is made for."""
     name = target or parent.target
     if name is None:
         raise UsageError(f"{parent.path} is made for no target", "pass --target")
