@@ -37,6 +37,18 @@ def write_request(results: Path, cases: Sequence[Case], plan: BenchPlan, info: D
         temporary.write_text(json.dumps(record, indent=1) + "\n")
 
 
+def is_same_request(one: Path, other: Path) -> bool:
+    """Say whether two sessions were asked to measure the same, on whichever devices."""
+    try:
+        first, second = (
+            json.loads((results / REQUEST_NAME).read_text()) | {"device_id": ""}
+            for results in (one, other)
+        )
+    except (OSError, ValueError, TypeError):  # gone, or broken: `read_request` tells
+        return False
+    return bool(first == second)
+
+
 def read_request(results: Path) -> tuple[list[Case], BenchPlan, str]:
     """Give the cases, the plan and the id of the device of a session.
 

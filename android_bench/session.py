@@ -145,14 +145,14 @@ def list_sessions(folder: Path) -> list[Path]:
     return sorted(found, key=lambda results: (results / SESSION_NAME).stat().st_mtime_ns)
 
 
-def last_unfinished(folder: Path) -> Path | None:
-    """Give the session in a folder that was measured last and is not finished; None for none."""
+def list_unfinished(folder: Path) -> list[Path]:
+    """Give the sessions in a folder that are not finished, the one measured last at the end."""
     begun = [
         path.parent
         for path in folder.glob(f"*/{JOURNAL_NAME}")
         if (path.parent / REQUEST_NAME).is_file() and not is_finished(path.parent)
     ]
-    return max(begun, key=lambda one: (one / JOURNAL_NAME).stat().st_mtime_ns, default=None)
+    return sorted(begun, key=lambda one: (one / JOURNAL_NAME).stat().st_mtime_ns)
 
 
 def _launch_all(

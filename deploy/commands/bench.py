@@ -92,7 +92,7 @@ def bench_and_show(request: BenchRequest, *, resume: bool, as_json: bool) -> Non
     from deploy.commands.report import show_comparisons
 
     if resume:
-        done = Measured(go_on(request.build / SESSIONS, keep=request.keep, touch=request.touch))
+        done = Measured(*go_on(request.build / SESSIONS, keep=request.keep, touch=request.touch))
     else:
         providers = read_providers(request.providers)
         done = bench_everywhere(

@@ -13,9 +13,9 @@ from android_bench.launch import Case
 from android_bench.order import all_slots
 from android_bench.plan import BenchPlan
 from android_bench.programs import Programs, programs_for
-from android_bench.request import read_request
+from android_bench.request import is_same_request, read_request
 from android_bench.rows import RunRow
-from android_bench.session import bench, last_unfinished
+from android_bench.session import bench, list_unfinished
 from deploy.commands.progress import bar, note
 from deploy.errors import BenchOutputError, DeviceError, MofaError, UsageError
 from reports.frame import load
@@ -97,22 +97,38 @@ def measure(
         return _side_by_side(jobs, one, stopped)
 
 
-def resume(build: Path, *, keep: bool = False, touch: bool = True) -> list[Path]:
-    """Go on with the session in a folder that was interrupted last.
+def resume(
+    build: Path, *, keep: bool = False, touch: bool = True
+) -> tuple[list[Path], dict[str, MofaError]]:
+    """Go on with the session in a folder that was interrupted last, on all devices it ran on.
 
     Args:
         keep, touch: see `AdbDevice`.
 
+    Returns:
+        As `measure`.
+
     Raises:
         UsageError: none was.
-        DeviceError: its device is not there.
+        DeviceError: its only device is not there.
     """
-    begun = last_unfinished(build)
-    if begun is None:
+    unfinished = list_unfinished(build)
+    if not unfinished:
         raise UsageError(f"no interrupted session in {build}", "leave --resume out")
-    cases, plan, device_id = read_request(begun)
-    device = _device_of(device_id, keep=keep, touch=touch)
-    return measure([Job(device, device.info(), cases)], plan, build, force=False)[0]
+    begun = [one for one in unfinished[:-1] if is_same_request(one, unfinished[-1])]
+    jobs, absent = [], {}
+    for session in [*begun, unfinished[-1]]:
+        cases, plan, device_id = read_request(session)
+        try:
+            device = _device_of(device_id, keep=keep, touch=touch)
+            jobs.append(Job(device, device.info(), cases))
+        except DeviceError as error:
+            if not begun:
+                raise
+            note(f"{session.name}: {error}")
+            absent[session.name] = error
+    folders, failed = measure(jobs, plan, build, force=False)
+    return folders, {**absent, **failed}
 
 
 def require_measured(session: Path) -> None:

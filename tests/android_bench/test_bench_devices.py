@@ -8,7 +8,7 @@ from bench_examples import QUICK, as_text, launch_records, write_case, write_run
 
 from android_bench.programs import Programs
 from android_bench.runner import host_command
-from android_bench.session import bench, last_unfinished
+from android_bench.session import bench, list_unfinished
 from deploy.commands.bench_devices import Job, measure, require_measured, resume
 from deploy.errors import BenchOutputError, DeviceError, UsageError
 from reports.frame import load
@@ -28,9 +28,9 @@ def interrupted(case, device, tmp_path):
 
 
 def test_an_interrupted_session_is_gone_on_with_from_its_folder_alone(interrupted):
-    begun = last_unfinished(interrupted)
+    (begun,) = list_unfinished(interrupted)
     kept = (begun / "journal.jsonl").read_text()
-    assert resume(interrupted) == [begun]
+    assert resume(interrupted) == ([begun], {})
     assert load(begun).runs["status"].tolist() == ["ok", "ok"]
     assert (begun / "journal.jsonl").read_text().startswith(kept)
 
@@ -43,7 +43,7 @@ def test_where_nothing_was_interrupted_that_is_said(interrupted):
 
 @pytest.mark.usefixtures("private_adb")
 def test_a_session_of_a_device_that_is_not_there_waits_for_it(interrupted):
-    request = last_unfinished(interrupted) / "request.json"
+    request = list_unfinished(interrupted)[-1] / "request.json"
     request.write_text(json.dumps(json.loads(request.read_text()) | {"device_id": "other"}))
     with pytest.raises(DeviceError, match="the device of the interrupted session is not there"):
         resume(interrupted)

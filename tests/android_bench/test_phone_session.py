@@ -16,7 +16,8 @@ from android_bench.adb import AdbDevice
 from android_bench.programs import Programs
 from android_bench.runner import host_command
 from android_bench.session import bench, is_finished
-from deploy.commands.bench_devices import Job, measure
+from deploy.commands import bench_devices
+from deploy.commands.bench_devices import Job, measure, resume
 from deploy.errors import DeviceError
 
 LAUNCH = "--min-runs"  # in the command that starts a launch, and in no other
@@ -232,8 +233,9 @@ def test_of_two_phones_the_one_that_dies_does_not_stop_the_other(
     assert [table(folder)["status"].tolist() for folder in folders] == [["ok", "ok"]]
 
 
-def test_an_interruption_stops_all_phones_after_their_launches_and_the_same_again_goes_on(
-    start_phone, device, case, tmp_path, stand_in
+@pytest.mark.parametrize("resuming", [False, True])
+def test_an_interruption_stops_all_phones_after_their_launches_and_going_on_is_for_all(
+    start_phone, device, case, tmp_path, *, stand_in, monkeypatch, resuming
 ):
     phones = [start_phone(), start_phone()]
     phones[0].when(LAUNCH, lambda: os.kill(os.getpid(), signal.SIGINT))
@@ -249,7 +251,9 @@ def test_an_interruption_stops_all_phones_after_their_launches_and_the_same_agai
         measured(plan)
     made = calls(tmp_path)
     assert 1 <= made < 8
-    folders, failed = measured(plan)
+    monkeypatch.setattr(bench_devices, "programs_for", lambda *_: programs)
+    folders, failed = resume(tmp_path / "out") if resuming else measured(plan)
+    assert len(folders) == 2
     assert failed == {}
     assert calls(tmp_path) == 8
     assert all(table(folder)["status"].tolist() == ["ok"] * 4 for folder in folders)

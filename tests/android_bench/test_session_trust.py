@@ -11,7 +11,7 @@ from android_bench.device import Completed
 from android_bench.host import HostDevice
 from android_bench.request import read_request
 from android_bench.runner import host_command
-from android_bench.session import bench, is_finished, last_unfinished
+from android_bench.session import bench, is_finished, list_unfinished
 from deploy.errors import DeviceError, RowsError, TransientDeviceError
 
 ONCE = replace(QUICK, launches=1)
@@ -322,11 +322,11 @@ def test_an_interrupted_session_says_what_to_go_on_with(case, device, out, tmp_p
     runner = write_runner(tmp_path)
     with pytest.raises(KeyboardInterrupt):
         bench([asked], QUICK, device, out, runner=runner, on_progress=stop)
-    results = last_unfinished(out)
+    (results,) = list_unfinished(out)
     cases, plan, device_id = read_request(results)
     assert (cases, plan, device_id) == ([asked], QUICK, device.info().device_id)
     assert bench(cases, plan, device, out, runner=runner) == results
-    assert last_unfinished(out) is None
+    assert list_unfinished(out) == []
     assert str(tmp_path) not in "".join(path.read_text() for path in results.glob("*.json*"))
 
 
@@ -337,7 +337,7 @@ def test_a_request_that_cannot_be_read_is_refused_by_its_name(tmp_path):
 
 
 def test_where_nothing_was_begun_there_is_nothing_to_go_on_with(tmp_path):
-    assert last_unfinished(tmp_path) is None
+    assert list_unfinished(tmp_path) == []
 
 
 def test_files_of_the_runner_are_put_on_the_device_first(case, device, out, tmp_path):
