@@ -257,3 +257,32 @@ def test_an_interruption_stops_all_phones_after_their_launches_and_going_on_is_f
     assert failed == {}
     assert calls(tmp_path) == 8
     assert all(table(folder)["status"].tolist() == ["ok"] * 4 for folder in folders)
+
+
+# what a runner does in its launches, one after the other -> the status and a part of the reason
+FAULTS = {
+    "os.kill(os.getpid(), 11)": ("crash", "SIGSEGV"),
+    "os.kill(os.getpid(), 9)": ("crash", "SIGKILL"),
+    "time.sleep(60)": ("timeout", "no end within 3 s"),
+    "text = 'garbage' + text": ("bad_output", "line 1"),
+    "text = text[:len(text) // 2]": ("bad_output", "line"),
+    "text = text.replace(text.splitlines(True)[3], '')": ("bad_output", "session"),
+    "text = text[:text.rindex('{')]": ("bad_output", "without `done` or `error`"),
+}
+
+
+def test_whatever_a_runner_does_on_a_phone_is_a_row_with_its_reason(
+    start_phone, device, case, tmp_path, stand_in
+):
+    lines = [f"if number == {n}: {what}" for n, what in enumerate(FAULTS, start=1)]
+    count = f"number = len(open({str(tmp_path / 'calls')!r}).read())"
+    plan = replace(QUICK, launches=len(FAULTS), timeout_s=3)
+    phone = start_phone()
+    runner = stand_in("\n".join([count, *lines]))
+    results = bench([case], plan, device(phone), tmp_path / "out", **runner)
+    runs = table(results)
+    assert runs["status"].tolist() == [status for status, _ in FAULTS.values()]
+    for said, (_, why) in zip(runs["status_message"], FAULTS.values(), strict=True):
+        assert why in said
+    assert runs["signal"].dropna().tolist() == [11, 9]
+    assert phone.processes() == []
