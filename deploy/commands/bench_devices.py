@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -233,11 +232,11 @@ def _device_of(device_id: str, *, keep: bool, touch: bool) -> Device:
     host = find_device(HOST)
     if host.info().device_id == device_id:
         return host
-    with suppress(DeviceError):  # none is ready
+    missing = "the device of the interrupted session is not there"
+    try:
         for phone in find_devices(ALL, keep=keep, touch=touch):
             if phone.info().device_id == device_id:
                 return phone
-    raise DeviceError(
-        "the device of the interrupted session is not there",
-        "plug it in, or start anew without --resume",
-    )
+    except DeviceError as error:  # none is ready, and this says what to do about the one there is
+        raise DeviceError(f"{missing} ({error.problem})", error.next_step) from error
+    raise DeviceError(missing, "plug it in, or start anew without --resume")

@@ -91,3 +91,13 @@ def test_one_good_launch_of_each_case_is_enough(tmp_path, device):
     runner = write_runner(tmp_path, crash_once)
     folders, _ = measured(cases, device, tmp_path / "out", runner)
     assert sorted(load(folders[0]).runs["status"]) == ["crash", "ok", "ok", "ok"]
+
+
+def test_a_locked_phone_that_a_session_may_wait_for_says_how_to_unlock_it(interrupted, start_phone):
+    request = list_unfinished(interrupted)[-1] / "request.json"
+    request.write_text(json.dumps(json.loads(request.read_text()) | {"device_id": "other"}))
+    start_phone().become(authorized=False)
+    with pytest.raises(
+        DeviceError, match=r"is not there \(.* is unauthorized\): unlock its screen"
+    ):
+        resume(interrupted)
