@@ -1,4 +1,4 @@
-"""A long history: a small one for its shape, a whole one for the bounds of the benchmark."""
+"""A long history: a small one for its shape, a whole one for its memory. Time is benchmarked."""
 
 import json
 import subprocess
@@ -17,7 +17,7 @@ def test_a_made_history_has_the_counts_that_were_asked_for(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_million_samples_take_seconds_and_less_than_a_gibibyte(tmp_path):
+def test_a_million_samples_take_less_than_a_gibibyte(tmp_path):
     report_scale.make_history(tmp_path, sessions=50, launches=10, samples=100)
     script = Path(report_scale.__file__)
     command = [sys.executable, script, "--of", tmp_path]
@@ -25,5 +25,3 @@ def test_a_million_samples_take_seconds_and_less_than_a_gibibyte(tmp_path):
     found = json.loads(done.stdout)
     assert found["samples"] == 1_000_000
     assert found["peak_mib"] < report_scale.BOUND_MIB
-    # the processor's time and not the wall's: other processes may share the machine
-    assert found["cpu"] < report_scale.BOUND_S
