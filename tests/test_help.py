@@ -50,7 +50,9 @@ def test_help_answers_in_under_half_a_second():
     assert min(times_s) < HELP_S
 
 
-@pytest.mark.parametrize("arguments", [["--help"], *([*name.split(), "--help"] for name in COMMANDS)])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], *([*name.split(), "--help"] for name in COMMANDS)]
+)
 def test_help_loads_no_heavy_package(arguments):
     code = (
         "import json, sys\n"
