@@ -28,7 +28,7 @@ METHODS_TRIED = (
 )
 MOST_EQUALIZED = 3  # range methods that equalization is tried with: the best without it
 # smaller differences do not decide: of the picture, and of how close the graph is to its float form
-WORTH_DB, WORTH_VS_FP32_DB = 0.01, 0.2
+WORTH_DB, WORTH_VS_FP32_DB = 0.002, 0.2
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from deploy.quantize import FloatGraph, float_model, input_range_of, integer_gra
 from deploy.recipe import EQUALIZE, Recipe, recipe_of_record
 from deploy.search import METHODS_TRIED, Judge, Score, Trial, count_trials, search_recipe
 
-SEARCH_SCHEMA = 4  # 4: closeness is the mean over windows: one strange image decides nothing
+SEARCH_SCHEMA = 5  # 5: two thousandths of a dB of the picture decide
 SEARCH_CROPS = 64  # that the equalized graph is calibrated on while it is only a candidate
 LOSSLESS_DB = 120.0  # closer than float32 rounding: a window without a difference is no infinity
 MEAN_CROPS = 16  # that the means for bias correction are taken of
