@@ -72,6 +72,11 @@ def report_sessions(
         imports: results of other tools, each FORMAT:FILE.
     """
     folders = _paths(sessions, imports, build)
+    for field, (one, other) in unlike_plans(*folders).items():
+        raise RowsError(
+            f"cannot put rows onto one page whose {field} differs: {one} and {other}",
+            "report on each session by itself, or pass --force for one table",
+        )
     pictures = [picture for folder in folders for picture in _pictures(folder / PICTURES)]
     with clock("writing the report"):
         baseline = _baseline(load(*folders))

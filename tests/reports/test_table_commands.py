@@ -266,6 +266,13 @@ def test_unlike_plans_share_no_table_unless_forced(say, refused, write_session, 
     assert "Unlike rows by --force: seconds is 1.0 and 0.1." in out
 
 
+def test_a_page_of_unlike_plans_is_refused_and_not_written(refused, write_session, line, tmp_path):
+    sides = of_unlike_plans(write_session, line)
+    said = refused("report", *sides, "--out", tmp_path / "out")
+    assert "onto one page whose seconds differs: 1.0 and 0.1" in said
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     "shape", [("--rows", "kind,session"), ("--where", "session=old"), ("--format", "csv")]
 )
