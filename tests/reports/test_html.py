@@ -9,8 +9,8 @@ from numbers import Integral
 
 import pandas as pd
 import pytest
-from conftest import make_rows, write_rows
 from phone_rows import phone_rows
+from session_rows import make_rows, write_rows
 
 from android_bench.rows import DeviceRow, RunRow
 from deploy.errors import DataError

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import screenshot
 from browser import browser_page, find_chromium
-from conftest import write_rows
 from phone_rows import phone_rows
 from PIL import Image
+from session_rows import write_rows
 
 from reports.html import Picture
 from reports.report import build_report

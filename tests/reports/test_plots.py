@@ -6,8 +6,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from conftest import make_rows, write_rows
 from phone_rows import phone_rows
+from session_rows import make_rows, write_rows
 from skimage.color import deltaE_ciede2000, rgb2lab
 
 from reports.frame import load
