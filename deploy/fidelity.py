@@ -183,10 +183,7 @@ class Probe:
             truth, restored = planes(pair.sharp), planes(self.restored(run, pair))
             psnr_db, ssim = score([truth], [restored])
             degraded = score([truth], [planes(pair.degraded)])
-            of_parts = {
-                name: _psnr_of_part_db(truth, restored, part)
-                for name, part in _parts(truth.shape[:2], size).items()
-            }
+            of_parts = _psnr_of_parts_db(truth, restored, size)
             whole = {"psnr_db": psnr_db, "ssim": ssim}
             scores.append(
                 whole | {"degraded_psnr_db": degraded[0], "degraded_ssim": degraded[1]} | of_parts
@@ -211,5 +208,10 @@ def _parts(shape: tuple[int, ...], size: tuple[int, ...]) -> dict[str, np.ndarra
     return {name: part for name, part in parts.items() if part.any()}
 
 
-def _psnr_of_part_db(truth: np.ndarray, image: np.ndarray, part: np.ndarray) -> float:
-    return psnr_between_db([truth[part]], [image[part]])
+def _psnr_of_parts_db(
+    truth: np.ndarray, image: np.ndarray, size: tuple[int, ...]
+) -> dict[str, float]:
+    """Give PSNR of each of `_parts`; none of one without any error, as of a white frame."""
+    parts = _parts(truth.shape[:2], size)
+    found = {name: psnr_between_db([truth[part]], [image[part]]) for name, part in parts.items()}
+    return {name: db for name, db in found.items() if np.isfinite(db)}

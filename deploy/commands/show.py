@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.table import Table
 
 from deploy.artifact import Artifact
-from deploy.fidelity import BORDER_PX
 
 MIB = 1024 * 1024
 
@@ -59,6 +58,8 @@ def show_artifacts(results: Sequence[Made], as_json: bool) -> None:
 
 def _borders(results: Sequence[Made]) -> list[str]:
     """Say what the last file loses at the images' border and where its tiles meet."""
+    from deploy.fidelity import BORDER_PX  # with scikit-image, which lists of devices do without
+
     fidelity = results[-1][0].fidelity if results else {}
     places = {
         "border_psnr_db": f"in the outer {BORDER_PX} px of the images",

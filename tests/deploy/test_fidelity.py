@@ -84,6 +84,16 @@ def test_what_tiles_do_to_their_borders_shows_at_the_images_border_and_at_the_se
     assert quality["seam_psnr_db"] < quality["psnr_db"]
 
 
+def test_a_border_that_is_restored_without_error_has_no_infinite_psnr():
+    sharp = np.ones((96, 96, 3), np.float32)
+    sharp[40:56, 40:56] = 0.5
+    pair = Pair("white frame", sharp * 0.9, sharp)
+    brighter = lambda batch: np.minimum(batch * 1.25, 1)  # noqa: E731
+    quality = Probe("one", tiles(sharp, (96, 96)), [pair]).quality(brighter)
+    assert np.isfinite(quality["psnr_db"])
+    assert "border_psnr_db" not in quality
+
+
 def test_an_image_of_one_tile_has_no_seam():
     sharp = image(48, 64)
     quality = Probe("one", tiles(sharp, (64, 64)), [Pair("one", sharp / 2, sharp)]).quality(

@@ -53,3 +53,13 @@ def test_a_bound_that_nothing_meets_says_the_best_reached(question, base, folder
     folder.mkdir()
     with pytest.raises(FidelityError, match=r"the best of \d+ tried reaches \d+\.\d\d dB"):
         meet_bounds(question, MINMAX, base, Bounds(200.0), folder)
+
+
+@pytest.mark.slow
+def test_a_drop_that_can_be_kept_is_kept_where_the_smaller_one_aimed_at_cannot(
+    question, base, folder, monkeypatch
+):
+    folder.mkdir()
+    monkeypatch.setattr("deploy.commands.mix.AIMED_SHARE", -100.0)  # a gain that nothing gives
+    recipe = meet_bounds(question, MINMAX, base, Bounds(max_psnr_drop_db=1.0), folder)
+    assert recipe == MINMAX
