@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 from android_bench.launch import Finished
 from android_bench.rows import (
     SCHEMA_VERSION,
+    CountRow,
     MemorySampleRow,
     OpRow,
     RunRow,
@@ -30,6 +31,7 @@ _ROWS: dict[str, type] = {
     "memory": MemorySampleRow,
     "telemetry": TelemetryRow,
     "ops": OpRow,
+    "counts": CountRow,
 }
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from android_bench.coverage import PROVIDERS
 from android_bench.outcome import Asked
 from android_bench.plan import BenchPlan
-from android_bench.rows import MemorySampleRow, OpRow, RunRow, SampleRow, TelemetryRow
+from android_bench.rows import CountRow, MemorySampleRow, OpRow, RunRow, SampleRow, TelemetryRow
 from deploy.artifact import Artifact
 from deploy.errors import UsageError
 
@@ -135,6 +135,7 @@ class Finished:
     memory: tuple[MemorySampleRow, ...] = ()
     telemetry: tuple[TelemetryRow, ...] = ()
     ops: tuple[OpRow, ...] = ()
+    counts: tuple[CountRow, ...] = ()
     final: bool = field(default=False, compare=False)
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from android_bench.cores import check_wish
 from deploy.errors import UsageError
 
+METRICS = ("latency", "instructions")
+
 
 @dataclass(frozen=True)
 class BenchPlan:
@@ -32,6 +34,9 @@ class BenchPlan:
         max_wait_s: bound on waiting for the device to cool, before each launch.
         attempts: how often a launch is made that was lost or throttled.
         return_s: how long a phone that went away is waited for before the next launch.
+        metric: one of `METRICS`: what the launches are for. Instructions are counted on an emulated
+            processor, with one thread; such a plan has launches of mode `count` in place of
+            `latency`, and none of memory, which is not the processor's there.
     """
 
     launches: int = 8
@@ -52,6 +57,7 @@ class BenchPlan:
     max_wait_s: float = 180.0
     attempts: int = 3
     return_s: float = 60.0
+    metric: str = "latency"
 
     def __post_init__(self) -> None:
         for name in ("launches", "min_runs", "threads", "interval_ms", "min_launches", "attempts"):
@@ -71,6 +77,18 @@ class BenchPlan:
                 f"until_interval_pct is {self.until_interval_pct}", "pass more than 0, such as 1"
             )
         check_wish(self.cores)
+        self._check_metric()
+
+    def _check_metric(self) -> None:
+        if self.metric not in METRICS:
+            raise UsageError(f"metric {self.metric!r} is unknown", f"pass {' or '.join(METRICS)}")
+        if self.metric == "instructions" and self.threads != 1:
+            raise UsageError(
+                f"instructions of {self.threads} threads cannot be counted: they wait in loops",
+                "pass --threads 1",
+            )
+        if self.metric == "instructions" and self.memory_launches:
+            raise UsageError("an emulated processor says nothing of memory", "pass --no-memory")
 
 
 def _at_least(plan: BenchPlan, name: str, least: int) -> None:

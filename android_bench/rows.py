@@ -7,13 +7,14 @@ older rows without it are read as if it were empty.
 Schema history:
     1: runs, samples, memory_samples, devices
     2: telemetry and ops; what a phone adds to runs, memory_samples and devices
+    3: counts; instructions of ops; what an emulated processor adds to devices
 """
 
 from dataclasses import dataclass
 from types import NoneType
 from typing import get_args, get_type_hints
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 STATUSES = (
     "ok",
@@ -29,7 +30,7 @@ STATUSES = (
     "unavailable",  # the device does not have the provider
     "skipped",
 )
-MODES = ("latency", "memory", "profile", "save", "check")
+MODES = ("latency", "memory", "profile", "save", "check", "count")
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,30 @@ class OpRow:
     provider: str
     is_partition: bool  # many nodes that the provider compiled into one
     calls: int
-    total_ns: int
+    total_ns: int | None  # None where instructions are counted in place of time
+    # since schema 3
+    instructions: int | None = None  # of one inference, on an emulated processor
+
+
+@dataclass(frozen=True)
+class CountRow:
+    """What an emulated processor executed in one step of a launch of mode `count`.
+
+    Instructions are never a time: no table, plot or sentence may mix the two.
+    """
+
+    run_id: str
+    phase: str  # session, first, warmup or steady
+    iteration: int | None  # None: the session is made
+    instructions: int  # all of them
+    simd: int  # on vector registers: computing, loading or storing; scalar floats among them
+    loads: int
+    stores: int
+    moved_bytes: int  # by loads and stores, from and to the first cache
+    dot: int  # SDOT, UDOT, USDOT and SUDOT
+    mmla: int  # SMMLA, UMMLA, USMMLA and BFMMLA
+    fmla: int  # vector FMLA
+    branches: int
 
 
 @dataclass(frozen=True)
@@ -201,6 +225,9 @@ class DeviceRow:
     governor: str | None = None
     is_emulator: bool | None = None
     sensors: str | None = None  # JSON object: sensor -> available, denied or absent
+    # since schema 3
+    emulated_cpu: str | None = None  # a53, a76 or i8mm: this device counts, and has no clock
+    counts_with: str | None = None  # JSON object: all that a count depends on besides the model
 
 
 # table name -> its row type: the one list of tables
@@ -210,6 +237,7 @@ TABLES: dict[str, type] = {
     "memory_samples": MemorySampleRow,
     "telemetry": TelemetryRow,
     "ops": OpRow,
+    "counts": CountRow,
     "devices": DeviceRow,
 }
 

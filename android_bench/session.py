@@ -253,6 +253,7 @@ def _rows(launches: Sequence[Finished], info: DeviceInfo) -> dict[str, list[Any]
         "memory_samples": [row for one in launches for row in one.memory],
         "telemetry": [row for one in launches for row in one.telemetry],
         "ops": [row for one in launches for row in one.ops],
+        "counts": [row for one in launches for row in one.counts],
         "devices": [info],
     }
 

@@ -47,6 +47,7 @@ class Frames:
         memory_samples: one row a moment of a launch.
         telemetry: one row a reading of a sensor.
         ops: one row a node of a profiled launch.
+        counts: one row a step of a launch whose instructions were counted.
         devices: one row a device.
     """
 
@@ -55,6 +56,7 @@ class Frames:
     memory_samples: pd.DataFrame
     telemetry: pd.DataFrame
     ops: pd.DataFrame
+    counts: pd.DataFrame
     devices: pd.DataFrame
 
     @property
@@ -155,8 +157,10 @@ def _check_there(folder: Path, names: Iterable[str]) -> None:
 def _read_parquet(path: Path) -> pa.Table:
     try:
         with pq.ParquetFile(path) as file:
-            return file.read(use_threads=False)  # many small files: threads cost more
-    except (pa.ArrowException, OSError) as error:
+            table = file.read(use_threads=False)  # many small files: threads cost more
+            table.validate(full=True)  # text that is no UTF-8 would fail later, without a name
+            return table
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = str(error).partition("\n")[0]
         raise RowsError(f"{path} is not a readable parquet file ({reason})", _MEASURE_AGAIN) from (
             error
@@ -243,7 +247,7 @@ def _check_links(frames: Frames) -> None:
     if runs["run_id"].duplicated().any():
         twice = runs.loc[runs["run_id"].duplicated(), "run_id"].iloc[0]
         raise RowsError(f"run {twice!r} is there twice", "name each session folder once")
-    for name in ("samples", "memory_samples", "telemetry", "ops"):
+    for name in ("samples", "memory_samples", "telemetry", "ops", "counts"):
         table: pd.DataFrame = getattr(frames, name)
         _check_known(table["run_id"], runs["run_id"], f"{name} name the run")
     of_device = runs["device_id"].dropna()

@@ -12,7 +12,7 @@ from android_bench.rows import SCHEMA_VERSION, TABLES
 from deploy.errors import RowsError
 
 # table -> the first schema that has it; the others were there from the start
-SINCE = {"telemetry": 2, "ops": 2}
+SINCE = {"telemetry": 2, "ops": 2, "counts": 3}
 
 
 def tables_of(schema: int) -> list[str]:

@@ -5,6 +5,7 @@ import pytest
 
 from android_bench.rows import (
     TABLES,
+    CountRow,
     DeviceRow,
     MemorySampleRow,
     OpRow,
@@ -23,6 +24,7 @@ ROWS = {
     "memory_samples": [MemorySampleRow("a", 1, "baseline", 2, None, 3)],
     "telemetry": [TelemetryRow("a", 1, "temp_c", "skin", 36.5)],
     "ops": [OpRow("a", 0, "conv", "Conv", "CPUExecutionProvider", False, 3, 4)],
+    "counts": [CountRow("a", "steady", 1, 900, 500, 200, 100, 4800, 70, 0, 30, 60)],
     "devices": [DeviceRow("d", "host", "x86_64", "Linux", "cpu", 2, 3, False)],
 }
 
