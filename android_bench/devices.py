@@ -1,7 +1,7 @@
 """From a device's name to the device, and the list of what there is."""
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,7 +54,13 @@ def find_device(name: str, *, keep: bool = False, touch: bool = True) -> Device:
     return found[0]
 
 
-def find_devices(text: str, *, keep: bool = False, touch: bool = True) -> list[Device]:
+def find_devices(
+    text: str,
+    *,
+    keep: bool = False,
+    touch: bool = True,
+    on_left_out: Callable[[str], None] = lambda why: None,
+) -> list[Device]:
     """Give devices by a list of names, parted by commas; each once.
 
     A name is `host`, the serial of a phone, `phone` for the only one that is ready, or `all` for
@@ -62,6 +68,7 @@ def find_devices(text: str, *, keep: bool = False, touch: bool = True) -> list[D
 
     Args:
         keep, touch: see `AdbDevice`.
+        on_left_out: told why a phone that is there is none of `phone` or `all`, and what to do.
 
     Raises:
         DeviceError: none can be used as it is. One of several is given all the same, and refuses
@@ -78,6 +85,9 @@ def find_devices(text: str, *, keep: bool = False, touch: bool = True) -> list[D
     serials = dict.fromkeys(serial for name in names for serial in _serials(name, states))
     if len(serials) == 1:
         _require_ready(next(iter(serials)), states)
+    for serial, state in states.items() if {PHONE, ALL} & set(names) else ():
+        if state != READY and serial not in serials:
+            on_left_out(f"left out: {state_error(serial, state)}")
     return [
         HostDevice() if serial == HOST else AdbDevice(serial, keep=keep, touch=touch)
         for serial in serials

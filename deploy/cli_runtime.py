@@ -10,7 +10,6 @@ from deploy.cli_options import Json
 app = typer.Typer(
     name="runtime",
     help="Keep the ONNX Runtime libraries that phones are measured with.",
-    no_args_is_help=True,
     rich_markup_mode=None,
 )
 

@@ -99,7 +99,9 @@ def bench_and_show(request: BenchRequest, *, resume: bool, as_json: bool) -> Non
             request.sources,
             request.build,
             model=request.model,
-            devices=find_devices(request.devices, keep=request.keep, touch=request.touch),
+            devices=find_devices(
+                request.devices, keep=request.keep, touch=request.touch, on_left_out=note
+            ),
             providers=providers,
             plan=request.plan,
             held_out=request.held_out,

@@ -233,10 +233,13 @@ def _device_of(device_id: str, *, keep: bool, touch: bool) -> Device:
     if host.info().device_id == device_id:
         return host
     missing = "the device of the interrupted session is not there"
+    left_out: list[str] = []
     try:
-        for phone in find_devices(ALL, keep=keep, touch=touch):
+        for phone in find_devices(ALL, keep=keep, touch=touch, on_left_out=left_out.append):
             if phone.info().device_id == device_id:
                 return phone
     except DeviceError as error:  # none is ready, and this says what to do about the one there is
         raise DeviceError(f"{missing} ({error.problem})", error.next_step) from error
+    for why in left_out:
+        note(why)  # it may be this one: a locked phone does not say which it is
     raise DeviceError(missing, "plug it in, or start anew without --resume")

@@ -118,7 +118,7 @@ def _measured(pairs: Pairs, request: GateRequest, plan: BenchPlan) -> Verdict:
 
 
 def _bench(pairs: Pairs, request: GateRequest, plan: BenchPlan) -> Path:
-    devices = find_devices(request.device_name, touch=request.touch)
+    devices = find_devices(request.device_name, touch=request.touch, on_left_out=note)
     if len(devices) > 1:
         raise UsageError(f"{request.device_name} is {len(devices)} devices", "judge one at a time")
     measured = bench_everywhere(

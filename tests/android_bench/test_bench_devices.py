@@ -101,3 +101,15 @@ def test_a_locked_phone_that_a_session_may_wait_for_says_how_to_unlock_it(interr
         DeviceError, match=r"is not there \(.* is unauthorized\): unlock its screen"
     ):
         resume(interrupted)
+
+
+def test_of_several_phones_that_a_session_may_wait_for_the_locked_one_is_told(
+    interrupted, start_phone, capsys
+):
+    request = list_unfinished(interrupted)[-1] / "request.json"
+    request.write_text(json.dumps(json.loads(request.read_text()) | {"device_id": "other"}))
+    start_phone()
+    start_phone().become(authorized=False)
+    with pytest.raises(DeviceError, match="is not there: plug it in, or start anew"):
+        resume(interrupted)
+    assert "is unauthorized: unlock its screen" in capsys.readouterr().err

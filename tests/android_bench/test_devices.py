@@ -169,6 +169,30 @@ def test_all_is_every_phone_that_is_ready(start_phone):
     assert [one.serial for one in find_devices("all")] == ready
 
 
+def test_a_phone_that_all_leaves_out_is_told_with_what_to_do(start_phone):
+    ready, locked, recovering = (start_phone() for _ in range(3))
+    locked.become(authorized=False)
+    recovering.become("recovery")
+    told = []
+    assert [one.serial for one in find_devices("all", on_left_out=told.append)] == [ready.serial]
+    assert sorted(told) == sorted(
+        [
+            f"left out: {locked.serial} is unauthorized: "
+            "unlock its screen and allow this computer to debug it",
+            f"left out: {recovering.serial} is in recovery mode: "
+            "leave the recovery: run `adb reboot`",
+        ]
+    )
+
+
+def test_a_phone_that_is_not_asked_for_is_not_told_of(start_phone):
+    phone, locked = start_phone(), start_phone()
+    locked.become(authorized=False)
+    told = []
+    find_devices(phone.serial, on_left_out=told.append)
+    assert told == []
+
+
 def test_phone_is_the_only_one_that_is_ready(start_phone):
     locked, phone = start_phone(), start_phone()
     locked.become(authorized=False)
