@@ -96,7 +96,13 @@ def gate(
     """
     _check(sources, baseline, current, against, json and github)
     from android_bench.plan import BenchPlan
-    from deploy.commands.gate import Outputs, budgets_of, gate_sessions, show_verdict
+    from deploy.commands.gate import (
+        Outputs,
+        budgets_of,
+        gate_sessions,
+        show_verdict,
+        with_idle_patterns,
+    )
     from deploy.commands.gate_against import GateRequest, gate_against
 
     tolerated = budgets_of(budgets)
@@ -119,6 +125,7 @@ def gate(
             *(out, tolerated, plan, device, provider, held_out, confirm, force, not no_touch)
         )
         verdict = gate_against(against, sources or [], model, request)
+    verdict = with_idle_patterns(verdict, tolerated)
     return show_verdict(verdict, Outputs(json, github, junit, github_action_benchmark, bencher))
 
 

@@ -3,7 +3,8 @@
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,21 @@ def budgets_of(path: Path | None) -> Budgets:
         return read_budgets(path)
     here = Path("budgets.toml")
     return read_budgets(here) if here.is_file() else default_budgets()
+
+
+def with_idle_patterns(verdict: Verdict, budgets: Budgets) -> Verdict:
+    """Give the verdict with a note of each pattern of the budgets that fits no case: a typo?"""
+    cases = sorted({finding.case for finding in verdict.findings})
+    idle = (
+        pattern
+        for pattern in dict.fromkeys(pattern for pattern, _, _ in budgets.of_cases)
+        if not any(fnmatchcase(case, pattern) for case in cases)
+    )
+    told = (
+        f"the budgets' case {pattern!r} fits none of the cases, which are: {', '.join(cases)}"
+        for pattern in idle
+    )
+    return replace(verdict, notes=(*verdict.notes, *told))
 
 
 def gate_sessions(baseline: Path, current: Path, budgets: Budgets, *, force: bool) -> Verdict:

@@ -134,6 +134,16 @@ def test_a_budgets_file_in_the_current_folder_counts(sessions, tmp_path, monkeyp
     assert mofa("gate", *sides).code == 0
 
 
+def test_a_pattern_of_the_budgets_that_fits_no_case_is_told_and_fails_nothing(sessions, tmp_path):
+    budgets = tmp_path / "budgets.toml"
+    of_cases = '[case."nte/*".size]\nbudget = "9 %"\n[case."net/*".size]\nbudget = "900 %"\n'
+    budgets.write_text(EXACT_ONLY + of_cases)
+    sides = ("--baseline", sessions["old"], "--current", sessions["new"])
+    said = mofa("gate", *sides, "--budgets", budgets, "--json")
+    idle = [note for note in said.json()["notes"] if "fits none" in note]
+    assert idle == ["the budgets' case 'nte/*' fits none of the cases, which are: net/external"]
+
+
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
