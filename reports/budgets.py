@@ -37,6 +37,8 @@ METRICS = {
     "psnr": Metric(DECIBEL, "dB", higher_is_better=True),
     "coverage": Metric(POINTS, "%", higher_is_better=True),
     "size": Metric(PERCENT, "MiB"),
+    "instructions": Metric(PERCENT, "M"),
+    "session_instructions": Metric(PERCENT, "M"),
 }
 
 
@@ -63,6 +65,9 @@ DEFAULTS = {
     "psnr": Budget(0.05),
     "coverage": Budget(0.0),
     "size": Budget(1.0),
+    # counts repeat to 1e-4; docs/arm64.md
+    "instructions": Budget(1.0),
+    "session_instructions": Budget(1.0),
 }
 
 

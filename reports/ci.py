@@ -25,7 +25,7 @@ _ANNOTATIONS = {
     INCONCLUSIVE: "warning",
     IMPROVEMENT: "notice",
 }
-_NS_PER_MS, _BYTES_PER_MIB = 1e6, 2**20
+_NS_PER_MS, _BYTES_PER_MIB, _PER_MILLION = 1e6, 2**20, 1e6
 # metric -> the measure's slug at Bencher, and how many of its units one of ours is
 _MEASURES: dict[str, tuple[str, float]] = {
     "latency": ("latency", _NS_PER_MS),  # built in, in ns
@@ -33,6 +33,8 @@ _MEASURES: dict[str, tuple[str, float]] = {
     "psnr": ("psnr", 1.0),
     "coverage": ("coverage", 1.0),
     "size": ("file-size", _BYTES_PER_MIB),  # in bytes
+    "instructions": ("instructions", _PER_MILLION),
+    "session_instructions": ("session-instructions", _PER_MILLION),
 }
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from count_rows import CountCases, make_count_rows
 from session_rows import MIB, PHONE, Cases, make_rows, write_rows
 
 from android_bench.rows import DeviceRow
@@ -19,6 +20,17 @@ def write_session(tmp_path: Path) -> WriteSession:
 
     def write(cases: Cases, session_id: str = "s1", **options: Any) -> Path:
         rows = make_rows(cases, session_id=session_id, **options)
+        return write_rows(tmp_path / session_id, rows)
+
+    return write
+
+
+@pytest.fixture
+def write_counts(tmp_path: Path) -> WriteSession:
+    """Write a counted session of these cases into a folder of its name; give the folder."""
+
+    def write(cases: CountCases, session_id: str = "c1", **options: Any) -> Path:
+        rows = make_count_rows(cases, session_id=session_id, **options)
         return write_rows(tmp_path / session_id, rows)
 
     return write

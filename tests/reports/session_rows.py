@@ -42,7 +42,7 @@ def make_rows(
         for order, (kind, described) in enumerate(cases.items()):
             status = (failed or {}).get((kind, block), "ok")
             fields = {name: value for name, value in described.items() if name != "latency_ms"}
-            run = _run(session_id, kind, block, order, device=device, status=status)
+            run = make_run(session_id, kind, block, order, device=device, status=status)
             rows["runs"].append(replace(run, **fields))
             if status == "ok":
                 launch_ms = described["latency_ms"] * np.exp(rng.normal(0, spread))
@@ -51,7 +51,7 @@ def make_rows(
     return rows
 
 
-def _run(
+def make_run(
     session_id: str, kind: str, block: int, order: int, *, device: DeviceRow, status: str
 ) -> RunRow:
     ok = status == "ok"
