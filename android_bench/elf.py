@@ -1,4 +1,4 @@
-"""What a built file is, read from its ELF headers, and whether an Android phone can load it.
+"""What a built file is, read from its ELF headers, and whether what it is for can load it.
 
 Reads files that others made, so nothing in them is trusted. Imports only `deploy.errors` of ours.
 """
@@ -23,6 +23,19 @@ API_LEVEL = 24  # the oldest Android that the runner is made for: 7.0
 PAGE_BYTES = 0x4000  # the largest page size of a phone
 LINKER = "/system/bin/linker64"  # of the 64-bit ABIs
 LIBRARIES = ("libc.so", "libdl.so", "libm.so")  # what a plain program may need
+
+# of Linux on aarch64, for the emulator
+ARM64_LINKER = "/lib/ld-linux-aarch64.so.1"
+ARM64_LIBRARIES = (
+    "ld-linux-aarch64.so.1",
+    "libc.so.6",
+    "libdl.so.2",
+    "libm.so.6",
+    "libpthread.so.0",
+)
+# functions that take the place of libc's there (native/arm64/guest.c), and what switches the clock
+GUEST_EXPORTS = frozenset({"clock_gettime", "syscall", "count_on_clock"})
+COUNTER_EXPORTS = frozenset({"qemu_plugin_install", "qemu_plugin_version"})
 
 # the machine of an ELF file -> Android's name for the ABI
 ABIS = {"EM_AARCH64": "arm64-v8a", "EM_X86_64": "x86_64", "EM_ARM": "armeabi-v7a", "EM_386": "x86"}
@@ -106,6 +119,47 @@ def check_runner(path: Path, abi: str, api_level: int = API_LEVEL) -> None:
     for is_wrong, what in problems:
         if is_wrong:
             raise DeviceError(f"the runner {path.name} {what}", "build it as runner.py does")
+
+
+def check_arm64_runner(path: Path) -> None:
+    """Check that an emulated Linux on aarch64 can start this program, and counts exactly.
+
+    Raises:
+        DeviceError: it cannot, and what of the file is wrong.
+    """
+    elf = read_elf(path)
+    foreign = sorted(set(elf.needed) - set(ARM64_LIBRARIES))
+    hidden = sorted(GUEST_EXPORTS - elf.exported)
+    problems = (
+        (elf.abi != "arm64-v8a", f"is built for {elf.abi}, not for aarch64"),
+        (elf.interpreter != ARM64_LINKER, f"asks for the linker {elf.interpreter}"),
+        (bool(foreign), f"needs {', '.join(foreign)}, which is not among the arm64 libraries"),
+        (bool(hidden), f"does not export {', '.join(hidden)}"),
+    )
+    for is_wrong, what in problems:
+        if is_wrong:
+            raise DeviceError(f"the arm64 runner {path.name} {what}", "build it as runner.py does")
+
+
+def check_counter(path: Path, abi: str) -> None:
+    """Check that an emulator on this machine can load this plugin.
+
+    Args:
+        abi: Android's name for this machine's processor.
+
+    Raises:
+        DeviceError: it cannot, and what of the file is wrong.
+    """
+    elf = read_elf(path)
+    hidden = sorted(COUNTER_EXPORTS - elf.exported)
+    problems = (
+        (elf.abi != abi, f"is built for {elf.abi}, not for {abi}"),
+        (not elf.is_shared or elf.interpreter is not None, "is no library"),
+        (bool(hidden), f"does not export {', '.join(hidden)}"),
+    )
+    for is_wrong, what in problems:
+        if is_wrong:
+            raise DeviceError(f"the counter {path.name} {what}", "build it as runner.py does")
 
 
 @cache

@@ -95,7 +95,7 @@ def _judge(completed: Completed, asked: Asked, timeout_s: float) -> Outcome:
         return Outcome("ok", seen=seen)
     stage, message = seen.failure.stage, seen.failure.message
     reason = message if stage == "provider" else f"{stage} failed: {message}"
-    return Outcome(_STATUS_OF_STAGE[stage], reason, replace(seen, samples=()))
+    return Outcome(_STATUS_OF_STAGE[stage], reason, replace(seen, samples=(), counts=()))
 
 
 def _due_code(seen: Launch) -> int:

@@ -13,6 +13,7 @@ from android_bench.records import (
     INT64_MAX,
     Assignment,
     Begin,
+    Count,
     Failure,
     Memory,
     Output,
@@ -39,6 +40,7 @@ __all__ = [
     "INT64_MAX",
     "PROTOCOL_VERSION",
     "Begin",
+    "Count",
     "Failure",
     "Launch",
     "Memory",
@@ -47,7 +49,7 @@ __all__ = [
     "parse_so_far",
 ]
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 
 # Exit codes of a runner, besides 0 for done and 2 for a wrong command line.
 EXIT_LOAD = 3
@@ -65,7 +67,11 @@ _ALWAYS = {
     "profile": ("session", "output", "peak", "profile"),
     "check": ("session", "output", "peak"),
     "save": ("session", "peak", "saved"),
+    "count": ("session", "output"),
 }
+# the modes whose instructions an emulator can count, and what such a launch cannot know
+_COUNTED_MODES = ("count", "profile")
+_TIMED = ("memory", "smaps", "sampler", "sample", "peak")
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,8 @@ class Launch:
 
     Attributes:
         failure: None where the launch ended well.
+        counts: where an emulator counted, in place of samples and memory: of the session, then of
+            each inference.
     """
 
     begin: Begin
@@ -88,6 +96,7 @@ class Launch:
     assignment: Assignment | None = None
     profile: Profile | None = None
     saved: Saved | None = None
+    counts: tuple[Count, ...] = ()
 
 
 RECORDS: dict[str, type] = {
@@ -98,6 +107,7 @@ RECORDS: dict[str, type] = {
     "session": Session,
     "assignment": Assignment,
     "sample": Sample,
+    "count": Count,
     "output": Output,
     "peak": Peak,
     "profile": Profile,
@@ -107,14 +117,17 @@ RECORDS: dict[str, type] = {
 # name -> what must have come before it, and what must not
 _AFTER = {
     "sample": ("session",),
+    "count": ("session",),
     "assignment": ("session",),
-    "profile": ("peak",),
+    "profile": ("output",),
     "saved": ("peak",),
 }
 _BEFORE = {
-    "session": ("sample", "assignment"),
-    "assignment": ("sample",),
+    "session": ("sample", "count", "assignment"),
+    "assignment": ("sample", "count"),
     "sample": ("output", "peak"),
+    "count": ("output",),
+    "peak": ("profile",),
     "smaps": ("sampler", "peak"),
     "sampler": ("peak",),
 }
@@ -151,7 +164,7 @@ def parse_so_far(text: str) -> Launch | None:
             launch.take(number, record)
     except BenchOutputError:  # the line at which it was cut off
         pass
-    return replace(launch.give(), samples=(), output=None) if launch.only else None
+    return replace(launch.give(), samples=(), counts=(), output=None) if launch.only else None
 
 
 def _read_lines(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -177,6 +190,17 @@ class _Unfinished:
         self.memory: list[Memory] = []
         self.smaps: list[Smaps] = []
         self.samples: list[Sample] = []
+        self.counts: list[Count] = []
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether there is no clock, as far as the records so far tell."""
+        begin, session = self.only["begin"], self.only.get("session")
+        return begin.mode == "count" or (session is not None and session.create_ns is None)
+
+    @property
+    def inferences(self) -> int:
+        return max(len(self.counts) - 1, 0) if self.is_counted else len(self.samples)
 
     def take(self, number: int, record: dict[str, Any]) -> None:
         name = record["record"]
@@ -202,8 +226,14 @@ class _Unfinished:
         for other in _BEFORE.get(name, ()):
             if other in self.seen:
                 refuse(number, f"`{name}` after `{other}`")
+        if name == "begin":
+            return
+        if name in _TIMED and self.is_counted:
+            refuse(number, f"`{name}` where instructions are counted")
+        if name == "count" and not self.is_counted:
+            refuse(number, "`count` where time is measured")
         awaits_samples = name in ("output", "peak") and self.only["begin"].mode != "save"
-        if awaits_samples and not self.samples:
+        if awaits_samples and self.inferences == 0:
             refuse(number, f"`{name}` before the samples")
 
     def _keep(self, number: int, name: str, record: Any) -> None:
@@ -214,6 +244,8 @@ class _Unfinished:
             self.smaps.append(record)
         elif name == "sample":
             self._take_sample(number, record)
+        elif name == "count":
+            self._take_count(number, record)
         else:
             self._take_only(number, name, record)
 
@@ -222,12 +254,21 @@ class _Unfinished:
             refuse(number, f"a second `{name}`")
         if name == "begin" and record.mode not in MODES:
             refuse(number, f"mode {short(record.mode)} is none of {', '.join(MODES)}")
+        if name == "session":
+            self._check_clock(number, record)
         if name == "assignment" and record.source not in SOURCES:
             refuse(number, f"source {short(record.source)} is none of {', '.join(SOURCES)}")
         if name == "error" and record.stage not in EXIT_CODES:
             refuse(number, f"stage {short(record.stage)} is none of {', '.join(EXIT_CODES)}")
         self.only[name] = record
         self.ended = name == "error"
+
+    def _check_clock(self, number: int, session: Session) -> None:
+        mode = self.only["begin"].mode
+        if session.create_ns is None and (mode not in _COUNTED_MODES or self.memory or self.smaps):
+            refuse(number, "`create_ns` is null where time is measured")
+        if session.create_ns is not None and mode == "count":
+            refuse(number, f"`create_ns` is {session.create_ns} where instructions are counted")
 
     def _take_memory(self, number: int, memory: Memory) -> None:
         place = _place(number, memory.phase)
@@ -245,17 +286,30 @@ class _Unfinished:
             refuse(number, f"latency_ns is {sample.latency_ns}: the clock did not move")
         self.samples.append(sample)
 
+    def _take_count(self, number: int, count: Count) -> None:
+        place = len(self.counts)
+        iteration = place - 1 if place else None
+        if count.iteration != iteration:
+            refuse(number, f"iteration {count.iteration} where {iteration} is due")
+        due = _phase_due(place - 1, self.only["begin"].warmup) if place else "session"
+        if count.phase != due:
+            refuse(number, f"phase {short(count.phase)} where {due} is due")
+        if count.instructions < 1:
+            refuse(number, "instructions is 0: the counter did not count")
+        self.counts.append(count)
+
     def _take_done(self, number: int, record: Mapping[str, Any]) -> None:
         begin: Begin = self.only["begin"]
         for name in _ALWAYS[begin.mode]:
-            if name not in self.only:
+            if name not in self.only and not (name in _TIMED and self.is_counted):
                 refuse(number, f"`done` without `{name}`")
-        if not is_count(record.get("n")) or record["n"] != len(self.samples):
+        n, what = self.inferences, "counts" if self.is_counted else "samples"
+        if not is_count(record.get("n")) or record["n"] != n:
             told = short(json.dumps(record.get("n")))
-            refuse(number, f"n is {told}, but there are {len(self.samples)} samples")
-        steady = max(len(self.samples) - 1 - begin.warmup, 0)
+            refuse(number, f"n is {told}, but there are {n} {what}")
+        steady = max(n - 1 - begin.warmup, 0)
         if steady < begin.min_runs:
-            refuse(number, f"{steady} steady samples, fewer than {begin.min_runs}")
+            refuse(number, f"{steady} steady {what}, fewer than {begin.min_runs}")
         self.ended = True
 
     def give(self) -> Launch:
@@ -273,6 +327,7 @@ class _Unfinished:
             assignment=only.get("assignment"),
             profile=only.get("profile"),
             saved=only.get("saved"),
+            counts=tuple(self.counts),
         )
 
 

@@ -79,9 +79,13 @@ class Sampler:
 
 @dataclass(frozen=True)
 class Session:
-    """The runtime's session, once made."""
+    """The runtime's session, once made.
 
-    create_ns: int
+    Attributes:
+        create_ns: None where an emulator's instructions were counted: there is no clock then.
+    """
+
+    create_ns: int | None
     input_shape: tuple[int, ...] | None = None
 
 
@@ -127,6 +131,33 @@ class Sample:
     phase: str
     t_start_ns: int
     latency_ns: int
+
+
+@dataclass(frozen=True)
+class Count:
+    """Instructions that an emulator executed while the session was made, or in one inference.
+
+    Attributes:
+        phase: session, first, warmup or steady.
+        iteration: of the inference; None for the session.
+        simd: those on vector registers; scalar floats are among them.
+        loads, stores: an atomic update is both.
+        moved_bytes: by loads and stores, from and to the first cache.
+        dot, mmla, fmla: 8-bit dot products, products of small matrices, and vector FMLA.
+        branches: all that may change the program counter, and system instructions.
+    """
+
+    phase: str
+    iteration: int | None
+    instructions: int
+    simd: int
+    loads: int
+    stores: int
+    moved_bytes: int
+    dot: int
+    mmla: int
+    fmla: int
+    branches: int
 
 
 @dataclass(frozen=True)

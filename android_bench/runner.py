@@ -12,25 +12,38 @@ ziglang), which needs no sysroot: bionic's functions are declared by hand in `na
 linked against empty libraries of the same names. For this machine: `cc` where there is one, as it
 is there at once, else zig. Which one hardly matters: what is timed is one call into ONNX Runtime,
 which is not built here.
+
+For an emulated aarch64 Linux: the same source with `native/arm64/guest.c`, and the emulator's
+plugin `native/arm64/counter.c`, a library of this machine.
 """
 
 import hashlib
 import importlib.util
 import os
 import shutil
-import subprocess
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
-from android_bench.elf import API_LEVEL, LINKER, NATIVE, check_runner, symbol_table
+from android_bench.elf import (
+    API_LEVEL,
+    LINKER,
+    NATIVE,
+    check_arm64_runner,
+    check_counter,
+    check_runner,
+    symbol_table,
+)
 from android_bench.toolchain import (
+    EMULATED,
     PHONE_ABIS,
     Toolchain,
     find_toolchain,
     find_zig,
     host_abi,
+    run_step,
     toolchain_file,
     zig_headers,
 )
@@ -38,12 +51,13 @@ from deploy.errors import DeviceError
 from deploy.files import unfinished
 
 PROGRAM = "ort_bench"
+COUNTER = "counter.so"
 HOST_GLIBC = "2.28"  # the oldest that the wheels of ONNX Runtime run on
-BUILD_TIMEOUT_S = 300.0
 
 WARNINGS = ("-std=c11", "-Wall", "-Wextra", "-Werror", "-O2")
 HOST_FLAGS = (*WARNINGS, "-D_GNU_SOURCE", f"-I{NATIVE / 'libc'}")
 HOST_LIBRARIES = ("-ldl", "-lpthread")
+COUNTER_FLAGS = (*WARNINGS, "-D_GNU_SOURCE", "-shared", "-fPIC", "-fvisibility=hidden")
 # of a build that has no C library to look at
 BARE_FLAGS = ("-ffreestanding", "-nostdlib", "-fno-stack-protector", "-fno-sanitize=all", "-g0")
 PHONE_LINK_FLAGS = (
@@ -70,15 +84,42 @@ def find_runner(abi: str, cache: Path | None = None) -> Path:
             or gives a file that the device cannot load.
         OutputError: the cache refuses.
     """
-    folder, toolchain = cache or default_cache(), find_toolchain(abi)
-    zig = find_zig()
-    with _building:
-        try:
-            return _find_or_build(abi, toolchain, folder)
-        except DeviceError:
-            if toolchain.name != "cc" or zig is None:
-                raise
-            return _find_or_build(abi, zig, folder)  # a compiler without the system's headers
+    return _find_or_build(abi, PROGRAM, find_toolchain(abi), cache, partial(_build_runner, abi))
+
+
+def find_arm64_runner(cache: Path | None = None) -> Path:
+    """Give the runner for an emulated aarch64 Linux; builds it where it is not there yet.
+
+    Not that of a real one (`linux-aarch64`): its clock and its core are the emulator's.
+
+    Raises:
+        DeviceError, OutputError: see `find_runner`.
+    """
+    return find_runner(EMULATED, cache)
+
+
+def find_counter(plugin_api: int, cache: Path | None = None) -> Path:
+    """Give the emulator's plugin that counts; builds it where it is not there yet.
+
+    Args:
+        plugin_api: the version of the emulator's interface for plugins, 1, 2 or 3.
+
+    Raises:
+        DeviceError, OutputError: see `find_runner`.
+    """
+    abi = host_abi()
+    build = partial(_build_counter, abi, plugin_api)
+    return _find_or_build(f"plugin-{plugin_api}-{abi}", COUNTER, find_toolchain(abi), cache, build)
+
+
+def native_sha256() -> str:
+    """Give the hash of the sources that a count of instructions depends on."""
+    digest = hashlib.sha256()
+    sources = (NATIVE / name for name in ("ort_bench.c", "ort_abi.h", "counting.h", "options.h"))
+    for source in sorted([*sources, *(NATIVE / "arm64").glob("*.[ch]")]):
+        digest.update(source.relative_to(NATIVE).as_posix().encode())
+        digest.update(source.read_bytes())
+    return digest.hexdigest()
 
 
 def host_command(cache: Path | None = None) -> list[str]:
@@ -112,10 +153,10 @@ def default_cache() -> Path:
     return Path(base) / "mofa-deploy" / "runner"
 
 
-def _build_hash(abi: str, toolchain: Toolchain) -> str:
+def _build_hash(what: str, toolchain: Toolchain) -> str:
     """Give the hash of all that a build depends on."""
-    parts = [abi, toolchain.name, toolchain.identity, *HOST_FLAGS[:-1], *HOST_LIBRARIES]
-    parts += [*BARE_FLAGS, *PHONE_LINK_FLAGS, HOST_GLIBC, str(API_LEVEL)]
+    parts = [what, toolchain.name, toolchain.identity, *HOST_FLAGS[:-1], *HOST_LIBRARIES]
+    parts += [*BARE_FLAGS, *PHONE_LINK_FLAGS, *COUNTER_FLAGS, HOST_GLIBC, str(API_LEVEL)]
     digest = hashlib.sha256("\0".join(parts).encode())
     for source in sorted(one for one in NATIVE.rglob("*") if one.is_file()):
         if source.suffix != ".md":
@@ -124,37 +165,78 @@ def _build_hash(abi: str, toolchain: Toolchain) -> str:
     return digest.hexdigest()[:16]
 
 
-def _find_or_build(abi: str, toolchain: Toolchain, cache: Path) -> Path:
-    final = cache / _build_hash(abi, toolchain) / abi / PROGRAM
+def _find_or_build(
+    what: str,
+    name: str,
+    toolchain: Toolchain,
+    cache: Path | None,
+    build: Callable[[Toolchain, Path], Path],
+) -> Path:
+    """Give the built file of that name; `build` makes it in a folder that it is given."""
+    zig = find_zig()
+    with _building:
+        try:
+            return _kept(what, name, toolchain, cache or default_cache(), build)
+        except DeviceError:
+            if toolchain.name != "cc" or zig is None:
+                raise
+            # a compiler without the system's headers
+            return _kept(what, name, zig, cache or default_cache(), build)
+
+
+def _kept(
+    what: str,
+    name: str,
+    toolchain: Toolchain,
+    cache: Path,
+    build: Callable[[Toolchain, Path], Path],
+) -> Path:
+    final = cache / _build_hash(what, toolchain) / what / name
     if not final.is_file():
-        with unfinished(final) as temporary:
-            _build(abi, toolchain, temporary)
+        with unfinished(final) as temporary, tempfile.TemporaryDirectory() as folder:
+            shutil.copyfile(build(toolchain, Path(folder)), temporary)
+            temporary.chmod(0o755)
     return final
 
 
-def _build(abi: str, toolchain: Toolchain, final: Path) -> None:
-    with tempfile.TemporaryDirectory(prefix="mofa-runner-") as name:
-        folder = Path(name)
-        if abi not in PHONE_ABIS:
-            built = _build_for_linux(abi, toolchain, folder)
-        elif toolchain.folder is not None:
-            built = _build_with_ndk(abi, toolchain, folder)
-        else:
-            built = _build_without_ndk(abi, toolchain, folder)
-        if abi in PHONE_ABIS:
-            check_runner(built, abi)
-        shutil.copyfile(built, final)
-        final.chmod(0o755)
+def _build_runner(abi: str, toolchain: Toolchain, folder: Path) -> Path:
+    if abi not in PHONE_ABIS:
+        built = _build_for_linux(abi, toolchain, folder)
+    elif toolchain.folder is not None:
+        built = _build_with_ndk(abi, toolchain, folder)
+    else:
+        built = _build_without_ndk(abi, toolchain, folder)
+    if abi in PHONE_ABIS:
+        check_runner(built, abi)
+    if abi == EMULATED:
+        check_arm64_runner(built)
+    return built
 
 
 def _build_for_linux(abi: str, toolchain: Toolchain, folder: Path) -> Path:
     built = folder / PROGRAM
-    cpu = abi.removeprefix("linux-")
-    target = ["cc", "-target", f"{cpu}-linux-gnu.{HOST_GLIBC}"] if toolchain.name == "zig" else []
-    source = str(NATIVE / "ort_bench.c")
-    command = [*toolchain.command, *target, *HOST_FLAGS, "-o", str(built), source]
-    _call([*command, *HOST_LIBRARIES], folder)
+    sources = [str(NATIVE / "ort_bench.c")]
+    if abi == EMULATED:
+        sources += [str(NATIVE / "arm64" / "guest.c"), "-rdynamic"]
+    command = [*_linux_compiler(abi, toolchain), *HOST_FLAGS, "-o", str(built), *sources]
+    run_step([*command, *HOST_LIBRARIES], folder)
     return built
+
+
+def _build_counter(abi: str, plugin_api: int, toolchain: Toolchain, folder: Path) -> Path:
+    built = folder / COUNTER
+    command = [*_linux_compiler(abi, toolchain), *COUNTER_FLAGS, f"-DPLUGIN_API={plugin_api}"]
+    run_step([*command, "-o", str(built), str(NATIVE / "arm64" / "counter.c")], folder)
+    cpu = abi.removeprefix("linux-")
+    check_counter(built, next(name for name, one in PHONE_ABIS.items() if one == cpu))
+    return built
+
+
+def _linux_compiler(abi: str, toolchain: Toolchain) -> list[str]:
+    if toolchain.name != "zig":
+        return list(toolchain.command)
+    cpu = abi.rpartition("-")[2]
+    return [*toolchain.command, "cc", "-target", f"{cpu}-linux-gnu.{HOST_GLIBC}"]
 
 
 def _build_with_ndk(abi: str, toolchain: Toolchain, folder: Path) -> Path:
@@ -163,8 +245,8 @@ def _build_with_ndk(abi: str, toolchain: Toolchain, folder: Path) -> Path:
     configure = [*cmake, "-S", str(NATIVE), "-B", str(folder)]
     configure += [f"-DCMAKE_TOOLCHAIN_FILE={toolchain_file(toolchain.folder)}"]
     configure += [f"-DANDROID_ABI={abi}", f"-DANDROID_PLATFORM=android-{API_LEVEL}"]
-    _call(configure, folder)
-    _call([*cmake, "--build", str(folder)], folder)
+    run_step(configure, folder)
+    run_step([*cmake, "--build", str(folder)], folder)
     return folder / PROGRAM
 
 
@@ -176,7 +258,7 @@ def _build_without_ndk(abi: str, toolchain: Toolchain, folder: Path) -> Path:
     headers = ["-isystem", str(zig_headers())]
     sources = [str(NATIVE / "ort_bench.c"), str(NATIVE / "bionic" / "start.c")]
     stubs = _build_stubs(compiler, folder)
-    _call(
+    run_step(
         [*compiler, *flags, *headers, *PHONE_LINK_FLAGS, "-o", str(built), *sources, *stubs], folder
     )
     return built
@@ -190,40 +272,6 @@ def _build_stubs(compiler: Sequence[str], folder: Path) -> list[str]:
         names = [name for where, name, _ in symbol_table() if where == library]
         source.write_text("".join(f"void {name}(void) {{}}\n" for name in names))
         link = ["-shared", f"-Wl,-soname,{library}", "-w", "-o", str(stub), str(source)]
-        _call([*compiler, *BARE_FLAGS, *link], folder)
+        run_step([*compiler, *BARE_FLAGS, *link], folder)
         stubs.append(str(stub))
     return stubs
-
-
-def _call(command: Sequence[str], folder: Path) -> None:
-    """Run one step of a build.
-
-    Raises:
-        DeviceError: it fails, with the first error that it names.
-    """
-    caches = {name: str(folder / "zig") for name in ("ZIG_GLOBAL_CACHE_DIR", "ZIG_LOCAL_CACHE_DIR")}
-    try:
-        completed = subprocess.run(
-            command,
-            cwd=folder,
-            env={**os.environ, **caches},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=BUILD_TIMEOUT_S,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise _failed(command, str(error)) from error
-    if completed.returncode != 0:
-        lines = (completed.stderr + completed.stdout).splitlines()
-        first = next((line for line in lines if "error" in line.lower()), "no message")
-        raise _failed(command, first)
-
-
-def _failed(command: Sequence[str], what: str) -> DeviceError:
-    return DeviceError(
-        f"the runner cannot be built with {Path(command[0]).name} ({what.strip()})",
-        "mend or remove that compiler (pip install ziglang is enough)",
-    )

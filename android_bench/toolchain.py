@@ -1,11 +1,12 @@
-"""What can build the native runner on this machine: an NDK, the system's compiler, zig."""
+"""What can build the native programs on this machine: an NDK, the system's compiler, zig."""
 
 import importlib.util
 import os
 import platform
 import shutil
+import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -15,6 +16,8 @@ from deploy.errors import DeviceError
 # Android's ABI -> the processor in zig's names
 PHONE_ABIS = {"arm64-v8a": "aarch64", "x86_64": "x86_64"}
 HOST_CPUS = ("x86_64", "aarch64")
+EMULATED = "emulated-aarch64"  # Linux on aarch64 in an emulator that counts instructions
+BUILD_TIMEOUT_S = 300.0
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,8 @@ def find_toolchain(abi: str) -> Toolchain:
     """
     if abi in PHONE_ABIS:
         found = _find_ndk() or find_zig()
+    elif abi == EMULATED:
+        found = find_zig() or _find_cross_compiler()  # zig first: it makes the same everywhere
     elif abi.removeprefix("linux-") in HOST_CPUS:
         found = (_find_cc() if abi == f"linux-{platform.machine()}" else None) or find_zig()
     else:
@@ -104,7 +109,15 @@ def toolchain_file(ndk: Path) -> Path:
 
 
 def _find_cc() -> Toolchain | None:
-    found = shutil.which("cc")
+    return _compiler("cc")
+
+
+def _find_cross_compiler() -> Toolchain | None:
+    return _compiler("aarch64-linux-gnu-gcc")
+
+
+def _compiler(name: str) -> Toolchain | None:
+    found = shutil.which(name)
     if found is None:
         return None
     real = Path(found).resolve()
@@ -123,3 +136,38 @@ def zig_headers() -> Path:
     found = importlib.util.find_spec("ziglang")
     assert found is not None and found.origin is not None
     return Path(found.origin).parent / "lib" / "include"
+
+
+def run_step(command: Sequence[str], folder: Path) -> None:
+    """Run one step of a build in a folder.
+
+    Raises:
+        DeviceError: it fails, with the first error that it names.
+    """
+    caches = {name: str(folder / "zig") for name in ("ZIG_GLOBAL_CACHE_DIR", "ZIG_LOCAL_CACHE_DIR")}
+    try:
+        completed = subprocess.run(
+            command,
+            cwd=folder,
+            env={**os.environ, **caches},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=BUILD_TIMEOUT_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise _failed(command, str(error)) from error
+    if completed.returncode != 0:
+        lines = (completed.stderr + completed.stdout).splitlines()
+        first = next((line for line in lines if "error" in line.lower()), "no message")
+        raise _failed(command, first)
+
+
+def _failed(command: Sequence[str], what: str) -> DeviceError:
+    name = "zig" if "ziglang" in command else Path(command[0]).name
+    return DeviceError(
+        f"the native programs cannot be built with {name} ({what.strip()})",
+        "mend or remove that compiler (pip install ziglang is enough)",
+    )

@@ -6,14 +6,15 @@
 
 enum { MASK_WORDS = 16 }; /* of a CPU mask: 1024 CPUs where a long has 64 bits, as in a cpu_set_t */
 
-enum Mode { LATENCY, MEMORY, PROFILE, SAVE, CHECK_OUTPUT };
-static const char *const MODES[] = {"latency", "memory", "profile", "save", "check", NULL};
+enum Mode { LATENCY, MEMORY, PROFILE, SAVE, CHECK_OUTPUT, COUNT };
+static const char *const MODES[] = {"latency", "memory", "profile", "save", "check", "count",
+                                    NULL};
 static const char *const PROVIDERS[] = {"cpu", "xnnpack", "nnapi", NULL};
 static const char *const LEVELS[] = {"disable", "basic", "extended", "all", NULL};
 
 /* What the command line asks for. */
 struct Options {
-    const char *model, *library, *input, *output, *save, *profile;
+    const char *model, *library, *input, *output, *save, *profile, *counter;
     const char *mode_name, *provider, *opt_level;
     enum Mode mode;
     int64_t threads, log_level, warmup, min_runs, max_runs, interval_ms;
@@ -30,12 +31,12 @@ static struct Options options = {
 };
 
 static const char USAGE[] =
-    "usage: ort_bench MODEL --library FILE [--mode latency|memory|profile|save|check]\n"
+    "usage: ort_bench MODEL --library FILE [--mode latency|memory|profile|save|check|count]\n"
     "    [--input FILE] [--output FILE] [--provider cpu|xnnpack|nnapi]\n"
     "    [--provider-option KEY=VALUE]... [--threads N] [--cores HEXMASK]\n"
     "    [--opt-level disable|basic|extended|all] [--config KEY=VALUE]... [--log-level N]\n"
     "    [--warmup N] [--seconds S] [--min-runs N] [--max-runs N] [--interval-ms N]\n"
-    "    [--save FILE] [--profile FILE]\n"
+    "    [--save FILE] [--profile FILE] [--counter FILE]\n"
     "See PROTOCOL.md.\n";
 
 /* End with a wrong command line. */
@@ -124,7 +125,8 @@ static bool parse_option(const char *name, char *value)
     const int64_t many = 10000000; /* samples of 16 bytes each */
     struct { const char *name; const char **text; } texts[] = {
         {"--library", &options.library}, {"--input", &options.input}, {"--save", &options.save},
-        {"--output", &options.output}, {"--profile", &options.profile}};
+        {"--output", &options.output}, {"--profile", &options.profile},
+        {"--counter", &options.counter}};
     struct { const char *name; const char **text; const char *const *choices; } choices[] = {
         {"--mode", &options.mode_name, MODES}, {"--provider", &options.provider, PROVIDERS},
         {"--opt-level", &options.opt_level, LEVELS}};
@@ -163,10 +165,13 @@ static void settle_options(void)
     if (mode == SAVE && options.save == NULL) refuse("--save", "", "missing in mode save");
     if (mode == PROFILE && options.profile == NULL)
         refuse("--profile", "", "missing in mode profile");
-    if (mode == SAVE || mode == CHECK_OUTPUT) {
-        options.warmup = options.min_runs = 0;
-        options.seconds = 0;
-    }
+    if (mode == COUNT && options.counter == NULL) refuse("--counter", "", "missing in mode count");
+    if (options.counter != NULL && mode != COUNT && mode != PROFILE)
+        refuse("--counter", options.counter, "only in modes count and profile");
+    if (options.counter != NULL && options.threads != 1)
+        refuse("--threads", "", "only one thread can be counted");
+    if (mode == SAVE || mode == CHECK_OUTPUT) options.warmup = options.min_runs = 0;
+    if (mode == SAVE || mode == CHECK_OUTPUT || options.counter != NULL) options.seconds = 0;
     if (options.max_runs < 1 + options.warmup + options.min_runs)
         refuse("--max-runs", "", "fewer than the inferences asked for");
     if (strcmp(options.provider, "nnapi") == 0) {

@@ -9,17 +9,19 @@
  * the same by hand, for a build without any system headers. Nothing here allocates from the heap,
  * so that what memory readings show there is the runtime's own.
  *
- * options.h: the command line; records.h: what is printed; memory.h: readings; sha256.h.
+ * options.h: the command line; records.h: what is printed; memory.h: readings; counting.h: counts
+ * of an emulator; sha256.h.
  */
 #include <ort_bench_libc.h>
 
+#include "counting.h"
 #include "memory.h"
 #include "options.h"
 #include "ort_abi.h"
 #include "records.h"
 #include "sha256.h"
 
-#define PROTOCOL 2
+#define PROTOCOL 3
 
 enum { MAX_RANK = 16, MAX_PROVIDERS = 16, NNAPI_LEAST_SDK = 27 };
 
@@ -241,15 +243,17 @@ static Object *session_options(void)
     return made;
 }
 
-/* Make the session; how long that took. */
+/* Make the session; how long that took, UNKNOWN where it is counted. */
 static int64_t create_session(void)
 {
     CHECK(EXIT_LOAD, CreateEnvWithCustomLogger(log_message, NULL, (int)options.log_level,
                                                "ort_bench", &env));
     Object *wanted = session_options();
     int64_t start_ns = now_ns();
+    if (is_counted()) ask_counter(AT_START);
     CHECK(EXIT_LOAD, CreateSession(env, options.model, wanted, &session));
-    int64_t create_ns = now_ns() - start_ns;
+    if (is_counted()) keep_count(0);
+    int64_t create_ns = is_counted() ? UNKNOWN : now_ns() - start_ns;
     ReleaseSessionOptions(wanted);
     CHECK(EXIT_LOAD, GetAllocatorWithDefaultOptions(&allocator));
     return create_ns;
@@ -369,8 +373,26 @@ static void release_all(void)
 
 /* ---- inferences ----------------------------------------------------------------------------- */
 
+/* Make ready for the samples of all inferences. */
+static void start_sampling(void)
+{
+    samples = map_bytes((size_t)options.max_runs * sizeof *samples);
+    if (samples == NULL) fail(EXIT_LOAD, "no memory for %lld samples", (long long)options.max_runs);
+}
+
+static void run_counted(int64_t iteration)
+{
+    ask_counter(AT_START);
+    CHECK(EXIT_RUN, RunWithBinding(session, NULL, binding));
+    keep_count(1 + iteration);
+}
+
 static void run_once(int64_t iteration)
 {
+    if (is_counted()) {
+        run_counted(iteration);
+        return;
+    }
     int64_t start_ns = now_ns();
     CHECK(EXIT_RUN, RunWithBinding(session, NULL, binding));
     int64_t latency_ns = now_ns() - start_ns;
@@ -378,19 +400,26 @@ static void run_once(int64_t iteration)
     samples[iteration][1] = latency_ns > 0 ? latency_ns : 1;
 }
 
+/* The memory of this process; nothing of an emulated one, which does not see its own. */
+static struct Reading read_phase(void)
+{
+    const struct Reading nothing = {.rss = UNKNOWN};
+    return is_counted() ? nothing : read_memory();
+}
+
 /* Run all inferences, reading memory between phases; how many there were. */
 static int64_t run_all(struct Reading *first, struct Reading *steady)
 {
     int64_t n = 0;
     run_once(n++);
-    *first = read_memory();
+    *first = read_phase();
     if (options.mode == MEMORY) end_sampled_phase(FIRST);
     if (options.mode == CHECK_OUTPUT) return n;
     while (n <= options.warmup) run_once(n++);
     int64_t least = n + options.min_runs;
     int64_t deadline_ns = now_ns() + (int64_t)(options.seconds * 1e9);
     while (n < options.max_runs && (n < least || now_ns() < deadline_ns)) run_once(n++);
-    *steady = read_memory();
+    *steady = read_phase();
     if (options.mode == MEMORY) end_sampled_phase(STEADY);
     return n;
 }
@@ -432,7 +461,7 @@ static void put_shape(const char *key, const struct Tensor *tensor)
 static void print_session(int64_t create_ns)
 {
     begin_record("session");
-    put_number("create_ns", create_ns);
+    put_size("create_ns", create_ns);
     put_shape("input_shape", &input);
     put_shape("output_shape", &output);
     end_record();
@@ -617,11 +646,11 @@ static void end_profile(void)
 /* Load the model, reading memory before and after. */
 static void load_model(void)
 {
-    struct Reading reading = read_memory();
+    struct Reading reading = read_phase();
     print_memory(BASELINE, &reading);
     if (options.mode == MEMORY) start_sampler((long)options.interval_ms);
     int64_t create_ns = create_session();
-    reading = read_memory();
+    reading = read_phase();
     if (options.mode == MEMORY) end_sampled_phase(LOADED);
     print_memory(LOADED, &reading);
     describe_ends();
@@ -630,13 +659,14 @@ static void load_model(void)
     print_assignment();
 }
 
-/* Run the model and print the samples and the memory; how many samples. */
+/* Run the model and print the samples or counts and the memory; how many inferences. */
 static int64_t run_model(void)
 {
     struct Reading first, steady = {.rss = UNKNOWN};
     int64_t n = run_all(&first, &steady);
-    read_peak();
-    print_samples(n);
+    if (!is_counted()) read_peak();
+    if (is_counted()) print_counts(n);
+    else print_samples(n);
     print_memory(FIRST, &first);
     print_memory(STEADY, &steady);
     write_output();
@@ -654,14 +684,14 @@ int main(int argc, char **argv)
     set_defaults();
     print_begin();
     if (table == NULL) fail(EXIT_LOAD, "cannot load %s: %s", options.library, problem);
-    samples = map_bytes((size_t)options.max_runs * sizeof *samples);
-    if (samples == NULL) fail(EXIT_LOAD, "no memory for %lld samples", (long long)options.max_runs);
-    bool peak_reset = reset_peak();
+    if (is_counted()) start_counting(2 + options.warmup + options.min_runs);
+    else start_sampling();
+    bool peak_reset = !is_counted() && reset_peak();
     load_model();
     int64_t n = 0;
     if (options.mode == SAVE) read_peak();
     else n = run_model();
-    print_peak(peak_reset);
+    if (!is_counted()) print_peak(peak_reset);
     if (options.mode == PROFILE) end_profile();
     release_all();
     if (options.mode == PROFILE) print_file("profile", options.profile, false);

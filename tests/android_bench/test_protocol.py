@@ -143,8 +143,8 @@ def test_a_wrong_count_names_both_counts():
 
 
 def test_a_later_protocol_is_refused_by_its_number_whatever_else_it_changed():
-    text = json.dumps({"record": "begin", "protocol": 3, "everything": "else"})
-    assert "protocol 3, this version reads up to 2" in refusal(text)
+    text = json.dumps({"record": "begin", "protocol": 4, "everything": "else"})
+    assert "protocol 4, this version reads up to 3" in refusal(text)
 
 
 def test_too_few_steady_samples_are_refused():

@@ -108,7 +108,7 @@ def test_done_without_what_the_mode_leaves_is_refused(mode, lacks):
         (ASSIGNMENT, "output", "`assignment` after `sample`"),
         (ASSIGNMENT, "session", "`assignment` before `session`"),
         (SMAPS, "done", "`smaps` after `peak`"),
-        (PROFILE, "peak", "`profile` before `peak`"),
+        (PROFILE, "peak", "`peak` after `profile`"),
         ({**SMAPS, "vmas": {"a": [1, 2, 3]}}, "session", "`vmas` is"),
         ({**ASSIGNMENT, "source": "guess"}, "sample", "source 'guess' is none of api, log, none"),
         ({**ASSIGNMENT, "nodes": [{"name": "a"}]}, "sample", "has no `op_type`"),
