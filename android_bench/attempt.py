@@ -31,7 +31,7 @@ from android_bench.protocol import Launch
 from android_bench.rows import OpRow, TelemetryRow
 from android_bench.sensor_text import ANSWER_S, CanQuery
 from android_bench.sensors import Reading
-from android_bench.thermal import Guard, Start, conditions, telemetry_rows
+from android_bench.thermal import Guard, conditions, telemetry_rows
 from deploy.errors import BenchOutputError, DeviceError, TransientDeviceError
 from deploy.files import file_sha256
 
@@ -76,11 +76,10 @@ class Launcher:
         start = self._guard.wait(plan.cooldown_s)
         began, began_ns = datetime.now(UTC), time.perf_counter_ns()
         argv = command_line(target, self.session, mode)
-        completed = self._device.run(argv, plan.timeout_s)
-        end = self._guard.after()
+        completed, later = self._run(argv)
         outcome = judge(completed, asked_of(target.case, self.session, mode), plan.timeout_s)
         outcome = self._with_evidence(outcome)
-        throttled = self._guard.throttled(start, end)
+        throttled = self._guard.throttled(start, later)
         verdict, coverage = None, None
         ops: Sequence[OpRow] = ()
         if outcome.status == "ok" and outcome.seen is not None:
@@ -95,16 +94,24 @@ class Launcher:
             completed.exit_code,
             coverage,
             verdict,
-            conditions(self._guard.sensors, start, end, throttled),
+            conditions(self._guard.sensors, start, later, throttled),
         )
         return Finished(
             run_row(self.session, target, due, ended, run_id),
             sample_rows(outcome.seen, run_id),
             memory_rows(outcome.seen, run_id),
-            self._telemetry(run_id, start, end, began_ns, outcome.seen),
+            self._telemetry(run_id, [start.reading, *later], began_ns, outcome.seen),
             tuple(ops),
             final=start.gave_up,
         )
+
+    def _run(self, argv: Sequence[str]) -> tuple[Completed, list[Reading]]:
+        """Run the runner; give the readings during that and after it as well."""
+        if not self._info.is_phone:  # this machine's own cores would have to glance
+            return self._device.run(argv, self.session.plan.timeout_s), [self._guard.after()]
+        with self._guard.glancing() as seen:
+            completed = self._device.run(argv, self.session.plan.timeout_s)
+        return completed, [*seen, self._guard.after()]
 
     def _final(
         self,
@@ -168,9 +175,9 @@ class Launcher:
                 return ()
 
     def _telemetry(
-        self, run_id: str, start: Start, end: Reading, began_ns: int, seen: Launch | None
+        self, run_id: str, readings: Sequence[Reading], began_ns: int, seen: Launch | None
     ) -> tuple[TelemetryRow, ...]:
-        """Give both readings as rows, on the device's clock.
+        """Give readings as rows, on the device's clock.
 
         A phone's clock is not ours. What it printed first, it read right after the launch began,
         so our own distance to that moment is taken from there; the transport's delay is in it.
@@ -181,7 +188,7 @@ class Launcher:
             shift_ns = (first[0] if first else 0) - began_ns
         return tuple(
             row
-            for reading in (start.reading, end)
+            for reading in readings
             for row in telemetry_rows(run_id, reading, reading.at_ns + shift_ns)
         )
 

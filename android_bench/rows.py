@@ -154,7 +154,7 @@ class MemorySampleRow:
 
 @dataclass(frozen=True)
 class TelemetryRow:
-    """One reading of one sensor while a launch ran, or just before it."""
+    """One reading of one sensor: just before a launch, while it ran, or right after it."""
 
     run_id: str
     t_ns: int  # monotonic clock of the device

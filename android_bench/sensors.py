@@ -5,8 +5,8 @@ A sensor that cannot be read is left out and said to be so; nothing here ever fa
 
 import re
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from android_bench.sensor_text import ABSENT, AVAILABLE, DENIED, Source
 from deploy.errors import DeviceError
@@ -116,9 +116,16 @@ class Sensors:
     def read(self) -> Reading:
         """Read all that can be read."""
         at_ns = self._clock_ns()
-        dumped, told = self._source.gather(
-            self._services(at_ns), [*self._zones, *self._caps, *self._now, LOADAVG]
-        )
+        return self._read(at_ns, self._services(at_ns))
+
+    def glance(self) -> Reading:
+        """Read the kernel's files alone, for which no service of the device has to wake."""
+        reading = self._read(self._clock_ns(), [])
+        return replace(reading, battery_temp_c=None, battery_level_pct=None, charging=None)
+
+    def _read(self, at_ns: int, services: Sequence[str]) -> Reading:
+        paths = [*self._zones, *self._caps, *self._now, LOADAVG]
+        dumped, told = self._source.gather(services, paths)
         if BATTERY in dumped:
             self._battery = at_ns, parse_battery(dumped[BATTERY][1])
         _, text = dumped.get(THERMAL, (ABSENT, ""))

@@ -1,16 +1,23 @@
 """Launches start cool: wait, within a bound, and tell which ones were throttled all the same."""
 
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 from android_bench.rows import TelemetryRow
 from android_bench.sensors import Reading, Sensors
+from deploy.errors import DeviceError
 
 POLL_S = 5.0
 POLLS = 10  # at least, within the bound
 FRESH_NS = 2 * 10**9  # a reading is taken once between two launches that follow each other
+# A glance costs a device a shell and a `cat`, while other cores compute. Every 2 s one inference of
+# 10 ms in 200 has that beside it: not even the 99th percentile is of those. A launch of the default
+# length has one glance.
+FIRST_GLANCE_S, GLANCE_EVERY_S = 1.0, 2.0
 CAP_STEP_PCT = 1.0  # a cap that moved by less is the same one, read in other units
 
 OnWait = Callable[[str], None]
@@ -71,13 +78,44 @@ class Guard:
         self._settled = self._settled or not _is_warm(reading)
         return Start(reading, self._clock_ns() - began_ns, gave_up=why is not None)
 
+    @contextmanager
+    def glancing(
+        self, first_s: float = FIRST_GLANCE_S, every_s: float = GLANCE_EVERY_S
+    ) -> Iterator[list[Reading]]:
+        """Glance at the clocks of the device's cores while the block runs; lend what was seen.
+
+        The status and the battery change slowly, and asking for them wakes Android's services:
+        they are read before and after.
+        """
+        seen: list[Reading] = []
+        over = threading.Event()
+
+        def glance() -> None:
+            pause_s = first_s
+            while not over.wait(pause_s):
+                pause_s = every_s
+                with suppress(DeviceError):  # the cable is out; the launch goes on all the same
+                    seen.append(self.sensors.glance())
+
+        thread = threading.Thread(target=glance, daemon=True)
+        thread.start()
+        try:
+            yield seen
+        finally:
+            over.set()
+            thread.join()
+
     def after(self) -> Reading:
         """Read the device right after a launch."""
         return self._read()
 
-    def throttled(self, start: Start, end: Reading) -> str | None:
-        """Say why a launch between the two was throttled; None where it was not."""
-        return self._hot(start.reading) or self._hot(end)
+    def throttled(self, start: Start, later: Sequence[Reading]) -> str | None:
+        """Say why a launch was throttled; None where it was not.
+
+        Args:
+            later: readings during the launch and after it.
+        """
+        return next(filter(None, map(self._hot, [start.reading, *later])), None)
 
     def _hot(self, reading: Reading) -> str | None:
         if _is_warm(reading):
@@ -97,21 +135,25 @@ class Guard:
 
 
 def conditions(
-    sensors: Sensors, start: Start, end: Reading, throttled: str | None
+    sensors: Sensors, start: Start, later: Sequence[Reading], throttled: str | None
 ) -> dict[str, Any]:
-    """Give the columns of `runs` that say under which conditions a launch ran."""
-    both = (start.reading, end)
+    """Give the columns of `runs` that say under which conditions a launch ran.
+
+    Args:
+        later: as for `Guard.throttled`.
+    """
+    all_of_it = (start.reading, *later)
     known = sensors.heat_from != "none"
     return {
         "thermal_source": sensors.heat_from,
         "thermal_status_start": start.reading.thermal_status,
-        "thermal_status_max": _most(one.thermal_status for one in both),
+        "thermal_status_max": _most(one.thermal_status for one in all_of_it),
         "temp_start_c": start.reading.temp_c,
-        "temp_max_c": _most(one.temp_c for one in both),
+        "temp_max_c": _most(one.temp_c for one in all_of_it),
         "battery_temp_start_c": start.reading.battery_temp_c,
         "battery_level_pct": start.reading.battery_level_pct,
         "charging": start.reading.charging,
-        "freq_cap_min_pct": min((one.cap_pct for one in both if one.cap_pct), default=None),
+        "freq_cap_min_pct": min((one.cap_pct for one in all_of_it if one.cap_pct), default=None),
         "throttled": throttled is not None if known else None,
         "cooldown_ns": start.waited_ns,
         "loadavg1_start": start.reading.loadavg1,

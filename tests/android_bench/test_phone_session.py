@@ -139,6 +139,34 @@ def test_a_session_leaves_rows_to_be_trusted_on_any_phone(any_phone, case, tmp_p
     assert set(json.loads(table(results, "devices")["sensors"].iloc[0])) >= {"battery", "freq_cap"}
 
 
+def test_a_cap_while_a_launch_runs_is_seen_and_the_launch_is_taken_again(
+    start_phone, device, case, tmp_path, stand_in
+):
+    phone = start_phone()
+    caps = phone.tree.locate("/sys/devices/system/cpu/cpu1/cpufreq/scaling_max_freq")
+    usual = caps.read_text()
+
+    def lift():
+        caps.write_text(usual)
+        release(tmp_path)
+
+    runner = stand_in(first_call_waits(tmp_path, "open({go!r}).read()"))
+
+    def cap():
+        caps.write_text("1420800\n")
+        phone.when("scaling_max_freq", lambda: threading.Timer(1.0, lift).start())
+
+    with once_it_runs(tmp_path, cap):
+        results = bench([case], QUICK, device(phone), tmp_path / "out", **runner)
+    runs, telemetry = table(results), table(results, "telemetry")
+    assert runs["status"].tolist() == ["throttled", "ok", "ok"]
+    assert runs["freq_cap_min_pct"].tolist() == [pytest.approx(50.0, abs=0.1), 100.0, 100.0]
+    first = telemetry[telemetry["run_id"] == runs["run_id"].iloc[0]]
+    of_cap = first[(first["metric"] == "freq_cap_khz") & (first["source"] == "cpu1")]
+    assert of_cap["value"].tolist() == [2841600, 1420800, 2841600]
+    assert of_cap["t_ns"].is_monotonic_increasing
+
+
 @pytest.mark.parametrize("keep", [False, True])
 def test_with_files_kept_or_not_a_session_puts_the_settings_back(
     start_phone, device, case, tmp_path, stand_in, *, keep

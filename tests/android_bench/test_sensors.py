@@ -209,6 +209,17 @@ def test_a_reading_is_one_question():
         assert [one.split()[0] for one in parts].count("cat") == 1
 
 
+def test_a_glance_asks_the_files_alone_and_no_service():
+    shell = Shell({"thermalservice": SERVICE, "battery": BATTERY}, frequencies((2000, 1500, 900)))
+    sensors = Sensors(PhoneSource(shell))
+    sensors.read()
+    shell.asked.clear()
+    seen = sensors.glance()
+    assert not any("dumpsys" in question for question in shell.asked)
+    assert (seen.freq_khz, seen.cap_pct) == ({"cpu0": 900}, 75.0)
+    assert (seen.thermal_status, seen.battery_level_pct, seen.charging) == (None, None, None)
+
+
 def test_where_one_question_for_all_hangs_they_are_asked_one_by_one():
     reading = sensors(Hanging("sh", **EVERYTHING)).read()
     assert reading == sensors(Shell(**EVERYTHING)).read()

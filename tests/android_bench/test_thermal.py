@@ -1,7 +1,10 @@
+import time
+
 import pytest
 
 from android_bench.sensors import Reading
 from android_bench.thermal import POLL_S, Guard, conditions, telemetry_rows
+from deploy.errors import TransientDeviceError
 
 SECOND_NS = 10**9
 COOL = {"thermal_status": 0}
@@ -25,6 +28,9 @@ class Device:
         self.now_ns += SECOND_NS // 10
         said = self.script.pop(0) if len(self.script) > 1 else self.script[0]
         return Reading(at_ns=self.now_ns, **said)
+
+    def glance(self):
+        return self.read()
 
     def sleep(self, seconds):
         self.slept_s += seconds
@@ -61,7 +67,7 @@ def test_waiting_has_a_bound_and_the_launch_is_throttled_then():
     start = guard.wait()
     assert start.gave_up
     assert device.slept_s == pytest.approx(20, abs=2)
-    assert guard.throttled(start, guard.after()) == "thermal status 2"
+    assert guard.throttled(start, [guard.after()]) == "thermal status 2"
 
 
 def test_a_pause_that_is_asked_for_comes_first():
@@ -73,7 +79,42 @@ def test_a_pause_that_is_asked_for_comes_first():
 def test_what_got_hot_or_capped_under_way_is_throttled(after):
     guard = Device(capped(100, **COOL), after).guard()
     start = guard.wait()
-    assert guard.throttled(start, guard.after()) is not None
+    assert guard.throttled(start, [guard.after()]) is not None
+
+
+def test_a_cap_that_was_there_only_in_the_middle_is_throttled():
+    device = Device(capped(100, **COOL), capped(60), capped(100, **COOL))
+    guard = device.guard()
+    start = guard.wait()
+    with guard.glancing(first_s=0.0, every_s=60.0) as seen:
+        while not seen:
+            time.sleep(0.001)
+    later = [*seen, guard.after()]
+    assert guard.throttled(start, later) == "a core is capped to 60 % of its frequency"
+    assert conditions(device, start, later, "so")["freq_cap_min_pct"] == 60.0
+
+
+def test_a_launch_shorter_than_the_first_glance_has_none():
+    with Device(COOL).guard().glancing() as seen:
+        pass
+    assert seen == []
+
+
+def test_a_device_that_is_gone_for_a_glance_is_glanced_at_again():
+    device = Device(COOL)
+    asked = []
+
+    def gone_at_first():
+        asked.append(None)
+        if len(asked) == 1:
+            raise TransientDeviceError("the phone is gone", "wait")
+        return device.read()
+
+    device.glance = gone_at_first
+    with device.guard().glancing(first_s=0.0, every_s=0.001) as seen:
+        while not seen:
+            time.sleep(0.001)
+    assert len(asked) > len(seen)
 
 
 def test_a_cap_that_goes_away_is_waited_for():
@@ -87,7 +128,7 @@ def test_a_cap_that_stays_from_the_start_is_how_the_device_is():
     guard = device.guard(max_wait_s=20)
     start = guard.wait()
     assert not start.gave_up
-    assert guard.throttled(start, guard.after()) is None
+    assert guard.throttled(start, [guard.after()]) is None
     slept_s = device.slept_s
     device.now_ns += 60 * SECOND_NS
     guard.wait()
@@ -108,7 +149,7 @@ def test_below_such_a_cap_it_is_throttled_all_the_same():
     guard = device.guard(max_wait_s=0)
     start = guard.wait()
     device.script = [capped(40, **COOL)]
-    assert guard.throttled(start, guard.after()) == "a core is capped to 40 % of its frequency"
+    assert guard.throttled(start, [guard.after()]) == "a core is capped to 40 % of its frequency"
 
 
 def test_a_device_that_tells_nothing_is_never_waited_for():
@@ -116,7 +157,7 @@ def test_a_device_that_tells_nothing_is_never_waited_for():
     guard = device.guard()
     start = guard.wait()
     assert device.slept_s == 0
-    assert guard.throttled(start, guard.after()) is None
+    assert guard.throttled(start, [guard.after()]) is None
 
 
 def test_between_two_launches_that_follow_each_other_it_is_read_once():
@@ -136,7 +177,7 @@ def test_conditions_hold_the_start_and_the_worst_of_both_ends():
     )
     guard = device.guard()
     start = guard.wait()
-    columns = conditions(device, start, guard.after(), "thermal status 1")
+    columns = conditions(device, start, [guard.after()], "thermal status 1")
     assert columns["thermal_source"] == "service"
     assert (columns["thermal_status_start"], columns["thermal_status_max"]) == (0, 1)
     assert (columns["temp_start_c"], columns["temp_max_c"]) == (30.0, 41.0)
@@ -148,7 +189,7 @@ def test_where_nothing_is_known_throttling_is_unknown_too():
     device = Device({})
     device.heat_from = "none"
     guard = device.guard()
-    assert conditions(device, guard.wait(), guard.after(), None)["throttled"] is None
+    assert conditions(device, guard.wait(), [guard.after()], None)["throttled"] is None
 
 
 def test_a_reading_is_a_row_for_each_sensor_that_told_something():
