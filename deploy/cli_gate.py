@@ -23,18 +23,31 @@ from deploy.errors import UsageError
 
 app = typer.Typer(rich_markup_mode=None)
 
+LATENCY, INSTRUCTIONS = "latency", "instructions"
+HOST, ARM64 = "host", "arm64"
+DEFAULT_CPU = "a76"
+# parameters that say how a time is taken
+OF_A_CLOCK = (
+    *("against", "confirm", "provider", "launches", "seconds", "warmup", "threads", "cores"),
+    *("strict_provider", "no_touch", "cooldown", "timeout", "seed"),
+)
+
 
 @app.command(epilog="Example: mofa-deploy gate --against last-release --device host --out build")
 def gate(
+    context: typer.Context,
     sources: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="with --against: model files; left out: the line in --out", metavar="FILE..."
+            help="model files to measure; left out: the line in --out", metavar="FILE..."
         ),
     ] = None,
     baseline: Annotated[
         Path | None,
-        typer.Option(help="folder that bench wrote before the change", metavar="FOLDER"),
+        typer.Option(
+            help="folder that bench wrote before the change; of instructions: a JSON file",
+            metavar="PATH",
+        ),
     ] = None,
     current: Annotated[
         Path | None, typer.Option(help="folder that bench wrote after it", metavar="FOLDER")
@@ -46,6 +59,20 @@ def gate(
             metavar="REF",
         ),
     ] = None,
+    metric: Annotated[
+        str,
+        typer.Option(
+            help="latency, with memory, size and quality; or instructions, counted on arm64"
+        ),
+    ] = LATENCY,
+    cpu: Annotated[
+        str | None,
+        typer.Option(help="of instructions: the emulated core, a53, a76 or i8mm  [default: a76]"),
+    ] = None,
+    rebaseline: Annotated[
+        bool,
+        typer.Option("--rebaseline", help="of instructions: write --baseline anew, judge nothing"),
+    ] = False,
     budgets: Annotated[
         Path | None,
         typer.Option(help="what is tolerated  [default: budgets.toml, if there]", metavar="FILE"),
@@ -68,8 +95,12 @@ def gate(
         str | None, typer.Option(help="which model, where --out holds several")
     ] = None,
     device: Annotated[
-        str, typer.Option(help="a name of `mofa-deploy devices`; phone: the only one")
-    ] = "host",
+        str | None,
+        typer.Option(
+            help="a name of `mofa-deploy devices`; phone: the only one  [default: host; of "
+            "instructions: arm64]"
+        ),
+    ] = None,
     provider: Annotated[str, typer.Option(help="of ONNX Runtime: cpu, nnapi or xnnpack")] = "cpu",
     launches: Launches = 8,
     seconds: Seconds = 1.0,
@@ -85,24 +116,41 @@ def gate(
     out: Out = BUILD,
     force: Annotated[
         bool,
-        typer.Option("--force", help="compare unlike conditions; with --against, measure again"),
+        typer.Option(
+            "--force",
+            help="compare unlike conditions; with --against or instructions, measure again",
+        ),
     ] = False,
     json: Json = False,
 ) -> int:
-    """Say whether a change made a model slower, larger or worse, for CI.
+    """Say whether a change made a model slower, larger, worse or heavier, for CI.
+
+    With --metric instructions no phone is needed: they are counted on --device arm64, under
+    emulation, and held against a committed file, exactly and without statistics.
 
     Ends with 0 for pass and improvement, 4 for a regression, 5 where it cannot be told or the
     sides cannot be compared.
     """
-    _check(sources, baseline, current, against, json and github)
+    from deploy.commands.gate import Outputs, budgets_of, gate_sessions, show_verdict
+    from deploy.commands.gate import with_idle_patterns as with_idle
+
+    if json and github:
+        raise UsageError("--json and --github both print", "pass one of them")
+    outputs = Outputs(json, github, junit, github_action_benchmark, bencher)
+    if metric == INSTRUCTIONS:
+        from deploy.commands.gate_counts import CountRequest, gate_counts, write_anew
+
+        place = _checked_counting(context, baseline, current, sources)
+        wanted = CountRequest(
+            *(place, out, tuple(sources or ()), current, model, cpu or DEFAULT_CPU),
+            *(held_out, force),
+        )
+        if rebaseline:
+            return write_anew(wanted, json)
+        return show_verdict(gate_counts(wanted, budgets_of(budgets)), outputs)
+    _check_timing(metric, cpu, rebaseline=rebaseline)
+    _check(sources, baseline, current, against)
     from android_bench.plan import BenchPlan
-    from deploy.commands.gate import (
-        Outputs,
-        budgets_of,
-        gate_sessions,
-        show_verdict,
-        with_idle_patterns,
-    )
     from deploy.commands.gate_against import GateRequest, gate_against
 
     tolerated = budgets_of(budgets)
@@ -122,11 +170,11 @@ def gate(
             strict_provider=strict_provider,
         )
         request = GateRequest(
-            *(out, tolerated, plan, device, provider, held_out, confirm, force, not no_touch)
+            *(out, tolerated, plan, device or HOST, provider),
+            *(held_out, confirm, force, not no_touch),
         )
         verdict = gate_against(against, sources or [], model, request)
-    verdict = with_idle_patterns(verdict, tolerated)
-    return show_verdict(verdict, Outputs(json, github, junit, github_action_benchmark, bencher))
+    return show_verdict(with_idle(verdict, tolerated), outputs)
 
 
 def _check(
@@ -134,11 +182,8 @@ def _check(
     baseline: Path | None,
     current: Path | None,
     against: Path | None,
-    two_on_stdout: bool,
 ) -> None:
     """Refuse what fits neither way of using the gate."""
-    if two_on_stdout:
-        raise UsageError("--json and --github both print", "pass one of them")
     if against is not None and (baseline or current):
         raise UsageError("--against measures both sides", "drop --baseline and --current")
     if against is None and sources:
@@ -146,6 +191,37 @@ def _check(
     if against is None and (baseline is None or current is None):
         missing = "--baseline" if baseline is None else "--current"
         raise UsageError(f"no {missing}", "pass --baseline and --current, or --against")
+
+
+def _check_timing(metric: str, cpu: str | None, *, rebaseline: bool) -> None:
+    """Refuse what is for counting, where nothing is counted."""
+    if metric != LATENCY:
+        raise UsageError(f"metric {metric!r} is unknown", f"pass {LATENCY} or {INSTRUCTIONS}")
+    if cpu is not None or rebaseline:
+        given = "--rebaseline" if rebaseline else "--cpu"
+        raise UsageError(f"{given} is of counted instructions", "pass --metric instructions")
+
+
+def _checked_counting(
+    context: typer.Context,
+    baseline: Path | None,
+    current: Path | None,
+    sources: list[Path] | None,
+) -> Path:
+    """Refuse what is of a device with a clock, or said twice; give the baseline."""
+    for name in OF_A_CLOCK:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            option = name.replace("_", "-")
+            raise UsageError(f"--{option} means nothing where instructions are counted", "drop it")
+    device = context.params["device"]
+    if device not in (None, ARM64):
+        raise UsageError(f"{device} counts no instructions", f"drop --device, it is {ARM64}")
+    if baseline is None:
+        raise UsageError("no --baseline", "name the JSON file; --rebaseline writes it")
+    if current is not None and sources:
+        raise UsageError("files and --current are both given", "pass one of them")
+    return baseline
 
 
 @app.command("gate-learn", epilog="Example: mofa-deploy gate-learn build/bench/one build/bench/two")

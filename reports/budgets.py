@@ -40,6 +40,9 @@ METRICS = {
     "instructions": Metric(PERCENT, "M"),
     "session_instructions": Metric(PERCENT, "M"),
 }
+# what a gate on counted instructions judges; the others are of devices with a clock
+COUNTED = ("instructions", "session_instructions")
+TIMED = tuple(name for name in METRICS if name not in COUNTED)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,8 @@
 """The cases of a counted session by the names that a baseline file has, and what is wrong."""
 
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -50,7 +52,8 @@ def counted_cases(frames: Frames) -> list[CountedCase]:
             f"counted on {len(devices)} devices: {', '.join(names[list(devices)])}",
             "judge one session at a time",
         )
-    found = [_case(rows, table.xs(key)) for key, rows in runs.groupby(CASE_KEY, sort=False)]
+    counts = dict(zip(table.index, table.to_dict("records"), strict=True))
+    found = [_case(rows, counts[key]) for key, rows in runs.groupby(CASE_KEY, sort=False)]
     names_of = [one.name for one in found]
     for name in names_of:
         if names_of.count(name) > 1:
@@ -60,7 +63,7 @@ def counted_cases(frames: Frames) -> list[CountedCase]:
     return found
 
 
-def _case(runs: pd.DataFrame, counts: pd.Series) -> CountedCase:
+def _case(runs: pd.DataFrame, counts: Mapping[Hashable, Any]) -> CountedCase:
     first = runs.iloc[0]
     shape = runs["input_shape"].dropna()
     name = f"{first['model']} {first['kind']} {shape_text(shape.iloc[0] if len(shape) else None)}"
@@ -76,7 +79,7 @@ def _case(runs: pd.DataFrame, counts: pd.Series) -> CountedCase:
     )
 
 
-def _problem(runs: pd.DataFrame, counts: pd.Series) -> str | None:
+def _problem(runs: pd.DataFrame, counts: Mapping[Hashable, Any]) -> str | None:
     wrong = (runs["status"] == "output_mismatch") | runs["output_ok"].eq(False).fillna(False)
     if wrong.any():
         return f"wrong output in {wrong.sum()} of {len(runs)} launches"

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -12,7 +12,7 @@ from deploy.commands.plans import unlike_plans
 from deploy.commands.show import console, print_json
 from deploy.errors import OutputError, RowsError
 from deploy.files import unfinished
-from reports.budgets import Budgets, default_budgets, read_budgets
+from reports.budgets import TIMED, Budgets, default_budgets, read_budgets
 from reports.ci import (
     as_json,
     bencher,
@@ -54,12 +54,18 @@ def budgets_of(path: Path | None) -> Budgets:
     return read_budgets(here) if here.is_file() else default_budgets()
 
 
-def with_idle_patterns(verdict: Verdict, budgets: Budgets) -> Verdict:
-    """Give the verdict with a note of each pattern of the budgets that fits no case: a typo?"""
+def with_idle_patterns(
+    verdict: Verdict, budgets: Budgets, metrics: Collection[str] = TIMED
+) -> Verdict:
+    """Give the verdict with a note of each pattern of the budgets that fits no case: a typo?
+
+    Args:
+        metrics: those that were judged; patterns for others are another gate's.
+    """
     cases = sorted({finding.case for finding in verdict.findings})
     idle = (
         pattern
-        for pattern in dict.fromkeys(pattern for pattern, _, _ in budgets.of_cases)
+        for pattern in dict.fromkeys(one for one, of, _ in budgets.of_cases if of in metrics)
         if not any(fnmatchcase(case, pattern) for case in cases)
     )
     told = (
@@ -80,6 +86,7 @@ def gate_sessions(baseline: Path, current: Path, budgets: Budgets, *, force: boo
             raise RowsError(
                 f"no {side} at {folder}", "name a folder that `mofa-deploy bench` wrote"
             )
+        _refuse_counts(folder)
     if baseline.resolve() == current.resolve():
         return judge_interleaved(load(current), _read_pairs(current), budgets, force=force)
     differing = [
@@ -89,6 +96,14 @@ def gate_sessions(baseline: Path, current: Path, budgets: Budgets, *, force: boo
     return judge_sessions(
         load(baseline), load(current), budgets, unlike_plans=differing, force=force
     )
+
+
+def _refuse_counts(session: Path) -> None:
+    if load(session).runs["mode"].eq("count").any():
+        raise RowsError(
+            f"{session} holds counted instructions, no latency",
+            "pass --metric instructions, and a baseline file",
+        )
 
 
 def _read_pairs(session: Path) -> dict[str, Pair]:
