@@ -12,7 +12,14 @@ from typing import Any, NoReturn, TypeGuard, TypeVar
 
 from deploy.errors import BenchOutputError
 
+PROTOCOL_VERSION = 3
 INT64_MAX = 2**63 - 1  # what a column of a table can hold
+
+# Exit codes of a runner, besides 0 for done and 2 for a wrong command line.
+EXIT_LOAD = 3
+EXIT_RUN = 4
+EXIT_PROVIDER = 5
+EXIT_CODES = {"load": EXIT_LOAD, "run": EXIT_RUN, "provider": EXIT_PROVIDER}  # by stage
 
 
 @dataclass(frozen=True)

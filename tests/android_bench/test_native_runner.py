@@ -10,6 +10,8 @@ from bench_examples import SHAPE, model_of, two_convs
 from onnx import TensorProto, helper, numpy_helper, save
 
 from android_bench import protocol
+from android_bench.record_order import MEMORY_PHASES
+from android_bench.records import Output
 from android_bench.runner import host_command
 
 
@@ -73,12 +75,12 @@ def test_the_output_file_holds_what_the_runtime_computes(folder):
     np.testing.assert_allclose(
         np.frombuffer(written, "<f4").reshape(SHAPE), expected, rtol=1e-5, atol=1e-5
     )
-    assert launch.output == protocol.Output(len(written), hashlib.sha256(written).hexdigest())
+    assert launch.output == Output(len(written), hashlib.sha256(written).hexdigest())
 
 
 def test_memory_is_read_at_the_end_of_each_phase(folder):
     launch = run(folder)
-    assert [one.phase for one in launch.memory] == list(protocol.MEMORY_PHASES)
+    assert [one.phase for one in launch.memory] == list(MEMORY_PHASES)
     for one in launch.memory:
         assert one.rss_anon_bytes + one.rss_file_bytes <= one.rss_bytes
     times = [one.t_ns for one in launch.memory]
