@@ -45,8 +45,11 @@ from deploy.cli_options import (
     Source,
     Targets,
     Threads,
+    TunedFile,
 )
+from deploy.cli_parse import read_shape, read_step_weights
 from deploy.cli_runtime import app as runtime
+from deploy.cli_tune import app as tuning
 from deploy.errors import MofaError, OutputError, UsageError
 
 DONE, EXPECTED_ERROR, USAGE_ERROR, BUG = 0, 1, 2, 3
@@ -92,7 +95,9 @@ def models(
     """List the networks that have a name; or count one, or a table; or identify a checkpoint."""
     from deploy.commands.models import show_models
 
-    show_models(name, table, identify, shape=_shape(shape), plot=plot, layers=layers, as_json=json)
+    show_models(
+        name, table, identify, shape=read_shape(shape), plot=plot, layers=layers, as_json=json
+    )
 
 
 @app.command(epilog="Example: mofa-deploy export --model nafnet-tiny --out build")
@@ -118,7 +123,7 @@ def export(
     spec = model_spec(
         model,
         checkpoint,
-        _shape(shape),
+        read_shape(shape),
         pipeline=pipeline,
         local=local,
         local_train_px=local_train_px,
@@ -136,6 +141,7 @@ def prepare(
     gate: Gate = None,
     attention: Attention = None,
     ends: Ends = None,
+    tuned: TunedFile = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="list what was rewritten, what not, and why")
     ] = False,
@@ -150,18 +156,21 @@ def prepare(
     """
     from deploy.commands.explain import show_prepared
     from deploy.commands.stages import prepare_model
-    from deploy.rewrites.forms import chosen
+    from deploy.commands.tuned import tuned_from
 
-    forms = chosen(layernorm=layernorm, shuffle=shuffle, gate=gate, attention=attention, ends=ends)
-    made = prepare_model(source, out, forms=forms, held_out=held_out, force=force)
+    asked = {"layernorm": layernorm, "shuffle": shuffle, "gate": gate}
+    asked |= {"attention": attention, "ends": ends}
+    known = tuned_from(tuned)
+    made = prepare_model(source, out, asked=asked, tuned=known, held_out=held_out, force=force)
     show_prepared(made, explain=explain, as_json=json)
 
 
 @app.command(epilog="Example: mofa-deploy quantize --target arm-cpu,x86 --data photos/train")
 def quantize(
     source: Source = None,
-    target: Targets = "arm-cpu",
-    preset: Preset = "fast",
+    target: Targets = None,
+    preset: Preset = None,
+    tuned: TunedFile = None,
     method: Method = "auto",
     search_on: SearchOn = None,
     data: Data = None,
@@ -180,13 +189,15 @@ def quantize(
     from deploy.commands.mix import Bounds
     from deploy.commands.quantize import quantize_model
     from deploy.commands.show import show_artifacts
+    from deploy.commands.tuned import given_or, tuned_from
 
-    forms = comparison_forms(also)
+    forms, known = comparison_forms(also), tuned_from(tuned)
     results = quantize_model(
         source,
         out,
-        targets=target.split(","),
-        preset=preset,
+        targets=given_or(target, known, "target", "arm-cpu").split(","),
+        preset=given_or(preset, known, "preset", "fast"),
+        tuned=known,
         method=method,
         search_on=search_on,
         data=data,
@@ -205,6 +216,7 @@ def quantize(
 def optimize(
     source: Source = None,
     target: Annotated[str | None, typer.Option(help="hardware  [default: the file's own]")] = None,
+    tuned: TunedFile = None,
     formats: Annotated[
         str,
         typer.Option("--format", help="onnx, or onnx,ort: ONNX Runtime's own format besides"),
@@ -226,16 +238,24 @@ def optimize(
     from deploy.commands.audit import show_fusion
     from deploy.commands.show import show_artifacts
     from deploy.commands.stages import optimize_formats
+    from deploy.commands.tuned import tuned_from
 
+    known = tuned_from(tuned)
     if device is not None:
         from deploy.commands.optimize_on import optimize_on
 
         where = (source, out, device)
+        target = target or (known.choice.target if known else None)
         there = optimize_on(*where, target=target, formats=formats, held_out=held_out, force=force)
         show_artifacts([there], json)
         return
     made = optimize_formats(
-        source, out, target=target, formats=formats.split(","), held_out=held_out, force=force
+        *(source, out),
+        target=target,
+        formats=formats.split(","),
+        held_out=held_out,
+        force=force,
+        tuned=known,
     )
     show_artifacts(made, json)
     if not json:
@@ -270,6 +290,7 @@ def audit(
 app.add_typer(measuring)
 app.add_typer(runtime)
 app.add_typer(judging)
+app.add_typer(tuning)
 
 
 @app.command(epilog="Example: mofa-deploy run --model nafnet-tiny --device host")
@@ -282,6 +303,7 @@ def run(
     local: Local = False,
     local_train_px: LocalTrainPx = None,
     no_layernorm: NoLayerNorm = False,
+    tuned: TunedFile = None,
     data: Data = None,
     crops: Crops = 1000,
     seed: Seed = 0,
@@ -301,12 +323,13 @@ def run(
     from android_bench.plan import BenchPlan
     from deploy.commands.run import run_line, show_run
     from deploy.commands.stages import model_spec
+    from deploy.commands.tuned import tuned_from
 
     made, files = run_line(
         model_spec(
             model,
             checkpoint,
-            _shape(shape),
+            read_shape(shape),
             pipeline=pipeline,
             local=local,
             local_train_px=local_train_px,
@@ -321,6 +344,7 @@ def run(
         device_name=device,
         plan=BenchPlan(launches=launches, seconds=seconds, threads=threads, seed=seed),
         force=force,
+        tuned=tuned_from(tuned),
     )
     show_run(made, files, json)
 
@@ -358,9 +382,9 @@ def roadmap(
     from deploy.commands.stages import model_spec
 
     result = run_roadmap(
-        model_spec(model, checkpoint, _shape(shape)),
+        model_spec(model, checkpoint, read_shape(shape)),
         out,
-        weights=_step_weights(weights or []),
+        weights=read_step_weights(weights or []),
         threshold=threshold,
         held_out=held_out,
         device_name=device,
@@ -368,25 +392,6 @@ def roadmap(
         force=force,
     )
     show_roadmap(result, json)
-
-
-def _step_weights(texts: list[str]) -> dict[str, Path]:
-    from deploy.errors import UsageError
-
-    pairs = [text.partition("=") for text in texts]
-    for text, (step, _, file) in zip(texts, pairs, strict=True):
-        if not step or not file:
-            raise UsageError(f"weights {text!r} is not STEP=FILE", "name it like that")
-    return {step: Path(file) for step, _, file in pairs}
-
-
-def _shape(text: str | None) -> tuple[int, ...] | None:
-    if text is None:
-        return None
-    parts = text.split(",")
-    if len(parts) != 4 or not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
-        raise UsageError(f"shape {text!r} is not N,C,H,W", "pass for instance 1,3,256,256")
-    return tuple(int(part) for part in parts)
 
 
 def run_app(arguments: list[str]) -> int:

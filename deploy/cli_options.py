@@ -65,15 +65,26 @@ Data = Annotated[
 Crops = Annotated[int, typer.Option(help="calibration crops")]
 Seed = Annotated[int, typer.Option(help="seed of every choice made by chance")]
 Targets = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--target",
         help="hardware, several separated by commas: arm-cpu, arm-cpu-u8 (for chips with i8mm), "
-        "x86, nnapi, xnnpack, qnn, qnn-u16",
+        "x86, nnapi, xnnpack, qnn, qnn-u16  [default: arm-cpu]",
     ),
 ]
 Preset = Annotated[
-    str, typer.Option(help="fast: all integer; accurate: sums and last convolution in float")
+    str | None,
+    typer.Option(
+        help="fast: all integer; accurate: sums and last convolution in float  [default: fast]"
+    ),
+]
+TunedFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--tuned",
+        help="what `mofa-deploy tune` wrote: its choice, where no option says otherwise",
+        metavar="FILE",
+    ),
 ]
 Method = Annotated[
     str,

@@ -47,6 +47,7 @@ SHARED = (
     "deploy.rewrites",
     "deploy.spec",
     "deploy.targets",
+    "deploy.tuning",
     "deploy.zoo",
     "calib",
 )
@@ -64,7 +65,9 @@ BORDERS = {
     "deploy.cli_gate": PACKAGES,
     "deploy.cli_measure": PACKAGES,
     "deploy.cli_options": (),
+    "deploy.cli_parse": LEAVES,
     "deploy.cli_runtime": PACKAGES,
+    "deploy.cli_tune": PACKAGES,
     "deploy.commands": PACKAGES,
 }
 COMMAND_LINE = (
@@ -72,7 +75,9 @@ COMMAND_LINE = (
     "deploy.cli_gate",
     "deploy.cli_measure",
     "deploy.cli_options",
+    "deploy.cli_parse",
     "deploy.cli_runtime",
+    "deploy.cli_tune",
 )
 TORCH_ROOMS = ("deploy.zoo", "deploy.export")
 

@@ -15,11 +15,14 @@ from deploy.commands.search import Question, calibrated, choose_recipe, chosen_g
 from deploy.commands.search_images import held_back, search_probe
 from deploy.commands.show import Made
 from deploy.commands.stages import find_source, forms_of, prepare_from
+from deploy.commands.tuned import tuned_forms
 from deploy.errors import DataError
 from deploy.onnx_file import image_input, load_graph
 from deploy.placement import find_target
 from deploy.quantize import quantize, require_quantizable
 from deploy.recipe import DEFAULT_METHOD, Recipe
+from deploy.rewrites.forms import Forms
+from deploy.tuning import Tuned
 
 AUTO = "auto"  # a range method: the one that a search finds best
 
@@ -38,16 +41,27 @@ def quantize_model(
     preset: str = "fast",
     method: str = AUTO,
     search_on: Path | None = None,
+    tuned: Tuned | None = None,
+    forms: Forms | None = None,
+    into: Path | None = None,
 ) -> list[Made]:
     """Calibrate once, choose a recipe once, and quantize for each target.
 
     Prepares the graph first where needed. With a range method by name nothing is searched.
+
+    Args:
+        tuned: what a device chose; its forms are taken.
+        forms: to prepare in; None: those of `tuned`, or those the graph was prepared in already.
+        into: where the files go; None: `build`, where the cache is in any case.
     """
     wanted = [find_target(name) for name in targets]
     recipe = Recipe(preset, DEFAULT_METHOD if method == AUTO else method)
     has_plain = source is None and bool(list_artifacts(build, ("plain",)))
     kinds = ("plain",) if has_plain else ("fp32",)
     given = find_source(source, build, kinds, made_by="mofa-deploy export")
+    if tuned is not None:
+        forms = tuned_forms(tuned, given)
+    into = into or build
     graph = load_graph(given.path)
     pipeline = pipeline_of(given)
     require_quantizable(graph, given.path)  # roughly: the stage looks at what prepare makes of it
@@ -66,7 +80,7 @@ def quantize_model(
     results: list[Made] = []
     fp32 = given
     if given.kind in ("plain", "external"):
-        results.append(prepare_from(given, build, probe, force, forms_of(build, given)))
+        results.append(prepare_from(given, into, probe, force, forms or forms_of(into, given)))
         fp32 = results[-1][0]
     cache = build / "calib"
     base = calibrated(fp32.path, chosen, cache)
@@ -81,7 +95,7 @@ def quantize_model(
             recipe, trials = choose_recipe(question, recipe, base)
             base = chosen_graph(question, recipe, base)
         if bounds.ask_for_more:
-            recipe = meet_bounds(question, recipe, base, bounds, build)
+            recipe = meet_bounds(question, recipe, base, bounds, into)
     for target in wanted:
         with clock(f"quantizing {fp32.model} for {target.name}") as count:
             results.append(
@@ -89,7 +103,7 @@ def quantize_model(
                     fp32,
                     base,
                     target,
-                    build,
+                    into,
                     replace(probe, on_image=count),
                     recipe=recipe,
                     crops=chosen.record(),

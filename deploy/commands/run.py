@@ -7,12 +7,14 @@ from android_bench.devices import find_device
 from android_bench.plan import BenchPlan
 from deploy.commands.bench import bench_artifacts
 from deploy.commands.mix import Bounds
+from deploy.commands.progress import note
 from deploy.commands.quantize import quantize_model
 from deploy.commands.report import report_paths, report_sessions, show_report
 from deploy.commands.show import Made, artifact_record, print_json, show_artifacts
 from deploy.commands.stages import export_model, optimize_model
 from deploy.placement import host_target
 from deploy.spec import ModelSpec
+from deploy.tuning import Tuned
 from reports.report import ReportFiles
 
 PHONE_TARGET = "arm-cpu"
@@ -30,13 +32,20 @@ def run_line(
     plan: BenchPlan,
     force: bool,
     pad: bool = False,
+    tuned: Tuned | None = None,
 ) -> tuple[list[Made], ReportFiles]:
     """Export, quantize for a phone and for this machine, optimize both, measure, report.
 
     Only graphs that fit this machine are measured on it; the phone's are made and judged.
+
+    Args:
+        tuned: what a device chose: its forms, its preset, and its target in place of the phone's.
     """
-    find_device(device_name)  # an unknown one shall not cost the minutes before bench
-    targets = list(dict.fromkeys((host_target().name, PHONE_TARGET)))
+    device = find_device(device_name)  # an unknown one shall not cost the minutes before bench
+    if tuned is not None and device.info().device_id != tuned.tuned_on.device_id:
+        note(f"{tuned.path} was tuned on {tuned.tuned_on.device}, not on {device_name}")
+    other = PHONE_TARGET if tuned is None else tuned.choice.target
+    targets = list(dict.fromkeys((host_target().name, other)))
     made: list[Made] = [
         export_model(spec, build, held_out=held_out, dynamic=False, pad=pad, force=force)
     ]
@@ -50,6 +59,8 @@ def run_line(
         held_out=held_out,
         bounds=Bounds(),
         force=force,
+        preset="fast" if tuned is None else tuned.choice.preset,
+        tuned=tuned,
     )
     quantized = [artifact for artifact, _ in made if artifact.target]
     made += [

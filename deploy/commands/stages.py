@@ -2,7 +2,7 @@
 
 import hashlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
@@ -14,14 +14,16 @@ from deploy.commands.images import (
 )
 from deploy.commands.progress import clock, note
 from deploy.commands.show import Made
+from deploy.commands.tuned import tuned_forms
 from deploy.errors import UsageError
 from deploy.fidelity import Probe
 from deploy.files import file_sha256
 from deploy.onnx_file import external_files
 from deploy.pipeline import RGB, Pipeline, read_pipeline
 from deploy.placement import TARGETS, Target, find_target
-from deploy.rewrites.forms import Forms, forms_of_record
+from deploy.rewrites.forms import Forms, chosen, forms_of_record
 from deploy.spec import TRAIN_PX, ModelSpec, network_image
+from deploy.tuning import Tuned
 
 FILE_FORMATS = ("onnx", "ort")  # the second is made from the first
 
@@ -131,28 +133,45 @@ def prepare_model(
     *,
     held_out: Path | None,
     force: bool,
-    forms: Forms = Forms(),
+    asked: Mapping[str, str | None] | None = None,
+    tuned: Tuned | None = None,
 ) -> Made:
-    """Rewrite a plain or user's graph; see `deploy.prepare`."""
+    """Rewrite a plain or user's graph; see `deploy.prepare`.
+
+    Args:
+        asked: form by what has it; None is not asked: as `tuned` says, else auto.
+    """
     plain = find_source(source, build, ("plain",), made_by="mofa-deploy export")
     if plain.kind not in ("plain", "external"):
         raise UsageError(f"{plain.path} is {plain.kind}", "prepare takes a plain model")
+    known = tuned_forms(tuned, plain).record() if tuned is not None else {}
+    forms = chosen(**{**known, **{name: one for name, one in (asked or {}).items() if one}})
     probe = probe_for_artifact(build, plain, held_out)
     return prepare_from(plain, build, probe, force, forms)
 
 
 def optimize_model(
-    source: Path | None, build: Path, *, target: str | None, held_out: Path | None, force: bool
+    source: Path | None,
+    build: Path,
+    *,
+    target: str | None,
+    held_out: Path | None,
+    force: bool,
+    tuned: Tuned | None = None,
 ) -> Made:
     """Save the graph as ONNX Runtime optimizes it; see `deploy.optimize`."""
     from deploy.optimize import optimize
 
+    if tuned is not None:
+        target = target or tuned.choice.target
     kinds = [f"int8-{name}" for name in TARGETS if target in (None, name)]
     parent = find_source(source, build, kinds, made_by="mofa-deploy quantize")
-    chosen = target_of(parent, target)
+    made_for = target_of(parent, target)
+    if tuned is not None:
+        tuned_forms(tuned, parent)
     probe = probe_for_artifact(build, parent, held_out)
-    with clock(f"optimizing {parent.model} for {chosen.name}") as count:
-        return optimize(parent, chosen, build, replace(probe, on_image=count), force=force)
+    with clock(f"optimizing {parent.model} for {made_for.name}") as count:
+        return optimize(parent, made_for, build, replace(probe, on_image=count), force=force)
 
 
 def optimize_formats(
@@ -163,12 +182,15 @@ def optimize_formats(
     formats: Sequence[str],
     held_out: Path | None,
     force: bool,
+    tuned: Tuned | None = None,
 ) -> list[Made]:
     """Optimize, and save the graph in ONNX Runtime's own format besides where that is asked for."""
     unknown = [name for name in formats if name not in FILE_FORMATS]
     if unknown:
         raise UsageError(f"unknown format {unknown[0]!r}", f"use {' or '.join(FILE_FORMATS)}")
-    made = [optimize_model(source, build, target=target, held_out=held_out, force=force)]
+    made = [
+        optimize_model(source, build, target=target, held_out=held_out, force=force, tuned=tuned)
+    ]
     if "ort" in formats:
         from deploy.ort_format import to_ort_format
 
