@@ -10,10 +10,29 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from android_bench.correctness import Checker, Verdict, host_output
-from android_bench.coverage import Coverage, assigned, profiled, read_profile
+from android_bench.correctness import (
+    COUNTED_MIN_PSNR_DB,
+    INTEGER_MIN_PSNR_DB,
+    Checker,
+    Verdict,
+    host_output,
+)
+from android_bench.coverage import (
+    Coverage,
+    assigned,
+    profiled,
+    read_counted_profile,
+    read_profile,
+)
 from android_bench.device import Completed, Device, DeviceInfo, nameless
-from android_bench.finished import Ended, memory_rows, new_run_id, run_row, sample_rows
+from android_bench.finished import (
+    Ended,
+    count_rows,
+    memory_rows,
+    new_run_id,
+    run_row,
+    sample_rows,
+)
 from android_bench.launch import (
     OUTPUT_NAME,
     PROFILE_NAME,
@@ -35,6 +54,7 @@ from android_bench.thermal import Guard, conditions, telemetry_rows
 from deploy.errors import BenchOutputError, DeviceError, TransientDeviceError
 from deploy.files import file_sha256
 
+CHECKED_MODES = ("latency", "count")  # the launches that the session is for
 VMSTAT = Path("/proc/vmstat")
 LOG_LINES = "400"  # of the phone's log that are searched for the killer's line
 _KILLS = re.compile(r"^oom_kill (\d+)$", re.MULTILINE)
@@ -62,7 +82,7 @@ class Launcher:
         Raises:
             DeviceError: the device cannot be used, or the runner cannot be started.
         """
-        checker = self._checker(target) if due.slot.mode == "latency" else None
+        checker = self._checker(target) if due.slot.mode in CHECKED_MODES else None
         began, began_ns = datetime.now(UTC), time.perf_counter_ns()
         try:
             return self._make(target, due, checker)
@@ -98,12 +118,18 @@ class Launcher:
         )
         return Finished(
             run_row(self.session, target, due, ended, run_id),
-            sample_rows(outcome.seen, run_id),
-            memory_rows(outcome.seen, run_id),
+            () if self._counts else sample_rows(outcome.seen, run_id),
+            () if self._counts else memory_rows(outcome.seen, run_id),
             self._telemetry(run_id, [start.reading, *later], began_ns, outcome.seen),
             tuple(ops),
+            count_rows(outcome.seen, run_id),
             final=start.gave_up,
         )
+
+    @property
+    def _counts(self) -> bool:
+        """Whether launches count instructions: their times and memory are those of an emulator."""
+        return self.session.plan.metric == "instructions"
 
     def _run(self, argv: Sequence[str]) -> tuple[Completed, list[Reading]]:
         """Run the runner; give the readings during that and after it as well."""
@@ -141,7 +167,8 @@ class Launcher:
                 level, config = "disable", {}
             reference = host_output(case.artifact.path, case.input, level, config)
             kind = case.artifact.kind
-            self._checkers[target.case_id] = Checker(kind, case.provider, reference)
+            least_db = COUNTED_MIN_PSNR_DB if self._counts else INTEGER_MIN_PSNR_DB
+            self._checkers[target.case_id] = Checker(kind, case.provider, reference, least_db)
         return self._checkers[target.case_id]
 
     def _verdict(self, seen: Launch, checker: Checker) -> Verdict | None:
@@ -169,8 +196,9 @@ class Launcher:
         with TemporaryDirectory() as folder:
             pulled = Path(folder) / PROFILE_NAME
             self._device.pull(PROFILE_NAME, pulled)
+            read = read_counted_profile if self._counts else read_profile
             try:
-                return read_profile(pulled.read_text(errors="replace"), run_id)
+                return read(pulled.read_text(errors="replace"), run_id)
             except BenchOutputError:  # the launch itself is good; its nodes are not known
                 return ()
 

@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING
 
 from android_bench.adb import AdbDevice
 from android_bench.adb_call import READY, list_states, start_server, state_error
+from android_bench.arm64 import NAME as ARM64
+from android_bench.arm64 import EmulatedArm
+from android_bench.arm64_cpus import CPUS, DEFAULT_CPU, find_cpu
+from android_bench.arm64_pieces import find_pieces
 from android_bench.device import Device
 from android_bench.host import HostDevice
 from deploy.errors import DeviceError, UsageError
@@ -29,7 +33,7 @@ class ListedDevice:
     """One line of the list of devices.
 
     Attributes:
-        name: what `find_device` takes: `host`, or the serial of a phone.
+        name: what `find_device` takes: `host`, `arm64`, or the serial of a phone.
         state: `ready`, or the state that adb reports.
         description: what it is.
         measurable: whether it can be measured on as it is.
@@ -59,27 +63,30 @@ def find_devices(
     *,
     keep: bool = False,
     touch: bool = True,
+    cpu: str = DEFAULT_CPU,
     on_left_out: Callable[[str], None] = lambda why: None,
 ) -> list[Device]:
     """Give devices by a list of names, parted by commas; each once.
 
-    A name is `host`, the serial of a phone, `phone` for the only one that is ready, or `all` for
-    every phone that is ready. An adb server is started only if a phone is asked for.
+    A name is `host`, `arm64`, the serial of a phone, `phone` for the only one that is ready, or
+    `all` for every phone that is ready. An adb server is started only if a phone is asked for.
 
     Args:
         keep, touch: see `AdbDevice`.
+        cpu: the core that `arm64` emulates, a name of `arm64_cpus.CPUS`.
         on_left_out: told why a phone that is there is none of `phone` or `all`, and what to do.
 
     Raises:
         DeviceError: none can be used as it is. One of several is given all the same, and refuses
             what it is asked.
-        UsageError: there is no device of a name; those that there are, are named.
+        UsageError: there is no device of a name, or no such core; those that there are, are named.
     """
+    core = find_cpu(cpu)
     names = [name for name in (part.strip() for part in text.split(",")) if name]
     if not names:
-        raise UsageError("no device is named", f"pass {HOST}, a serial, {PHONE} or {ALL}")
+        raise UsageError("no device is named", f"pass {HOST}, {ARM64}, a serial, {PHONE} or {ALL}")
     states: dict[str, str] = {}
-    if set(names) != {HOST}:
+    if set(names) - {HOST, ARM64}:
         start_server()
         states = list_states()
     serials = dict.fromkeys(serial for name in names for serial in _serials(name, states))
@@ -88,14 +95,25 @@ def find_devices(
     for serial, state in states.items() if {PHONE, ALL} & set(names) else ():
         if state != READY and serial not in serials:
             on_left_out(f"left out: {state_error(serial, state)}")
+    here: dict[str, Callable[[], Device]] = {HOST: HostDevice, ARM64: lambda: EmulatedArm(core)}
     return [
-        HostDevice() if serial == HOST else AdbDevice(serial, keep=keep, touch=touch)
+        here[serial]() if serial in here else AdbDevice(serial, keep=keep, touch=touch)
         for serial in serials
     ]
 
 
+def emulated_cores() -> list[EmulatedArm]:
+    """Give a device for every core that can be emulated here.
+
+    Raises:
+        DeviceError: pieces of the emulation are missing.
+    """
+    find_pieces()
+    return [EmulatedArm(core) for core in CPUS.values()]
+
+
 def list_devices() -> list[ListedDevice]:
-    """Give this machine, then every phone that the adb server knows.
+    """Give this machine, the emulated ARM core, then every phone that the adb server knows.
 
     A server is started only if a phone hangs on USB: it would open a port for a mere question.
 
@@ -106,7 +124,22 @@ def list_devices() -> list[ListedDevice]:
     described = f"{info.cpu}, {info.cpu_cores} cores, {info.abi}, {info.os}"
     if has_phone_on_usb(USB_DEVICES):
         start_server()
-    return [ListedDevice(HOST, "ready", described, measurable=True), *list_phones()]
+    here = [ListedDevice(HOST, "ready", described, measurable=True), list_emulated()]
+    return [*here, *list_phones()]
+
+
+def list_emulated() -> ListedDevice:
+    """Give the emulated ARM core, or what it lacks."""
+    cores = ", ".join(CPUS)
+    try:
+        pieces = find_pieces()
+    except DeviceError as error:
+        return ListedDevice(ARM64, "not set up", str(error), measurable=False)
+    described = (
+        f"emulated core ({cores}) that counts instructions, by qemu {pieces.emulator.version} with "
+        f"onnxruntime {pieces.library_version}"
+    )
+    return ListedDevice(ARM64, "ready", described, measurable=True)
 
 
 def list_phones() -> list[ListedDevice]:
@@ -154,12 +187,12 @@ def _first_word(path: Path) -> str:
 
 def _serials(name: str, states: dict[str, str]) -> Sequence[str]:
     """Give the devices that a name stands for, `host` by its name and phones by their serials."""
-    if name == HOST:
-        return [HOST]
+    if name in (HOST, ARM64):
+        return [name]
     if name in states:
         return [name]
     if name not in (PHONE, ALL):
-        there_is = ", ".join([HOST, *states])
+        there_is = ", ".join([HOST, ARM64, *states])
         raise UsageError(f"no device {name!r}, there is: {there_is}", f"pass --device {HOST}")
     ready = sorted(serial for serial, state in states.items() if state == READY)
     if not ready:

@@ -13,7 +13,15 @@ from android_bench.memory import native_heap, sums_of_record, total
 from android_bench.outcome import Outcome
 from android_bench.protocol import Launch
 from android_bench.records import Smaps
-from android_bench.rows import SCHEMA_VERSION, MemorySampleRow, RunRow, SampleRow
+from android_bench.rows import SCHEMA_VERSION, CountRow, MemorySampleRow, RunRow, SampleRow
+
+# An emulator's own time and memory say nothing of the processor that it emulates.
+_NOT_OF_COUNTS = {
+    "session_create_ns": None,
+    "n_samples": 0,
+    "peak_rss_bytes": None,
+    "peak_rss_reset": None,
+}
 
 
 @dataclass(frozen=True)
@@ -45,7 +53,9 @@ def run_row(session: Session, target: Target, due: Due, ended: Ended, run_id: st
     artifact, outcome = target.case.artifact, ended.outcome
     columns: dict[str, Any] = dict(target.case.known)
     columns |= _asked(session, target, due.slot)
-    columns |= _seen(outcome.seen) | _covered(ended.coverage) | _checked(ended.verdict)
+    columns |= _seen(outcome.seen)
+    columns |= _NOT_OF_COUNTS if session.plan.metric == "instructions" else {}
+    columns |= _covered(ended.coverage) | _checked(ended.verdict)
     columns |= dict(ended.conditions or {}) | made_with(artifact)
     return RunRow(
         schema_version=SCHEMA_VERSION,
@@ -70,6 +80,13 @@ def sample_rows(seen: Launch | None, run_id: str) -> tuple[SampleRow, ...]:
         SampleRow(run_id, one.iteration, one.phase, one.t_start_ns, one.latency_ns)
         for one in (seen.samples if seen else ())
     )
+
+
+def count_rows(seen: Launch | None, run_id: str) -> tuple[CountRow, ...]:
+    """Give what was executed in every step of a launch of mode `count`; profiles disturb theirs."""
+    if seen is None or seen.begin.mode != "count":
+        return ()
+    return tuple(CountRow(run_id, **asdict(one)) for one in seen.counts)
 
 
 def memory_rows(seen: Launch | None, run_id: str) -> tuple[MemorySampleRow, ...]:

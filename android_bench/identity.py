@@ -37,6 +37,7 @@ def identity_of(
         "plan": asdict(plan),
         "cases": described,
         "device_id": info.device_id,
+        **({"counts_with": json.loads(info.counts_with)} if info.counts_with else {}),
         "versions": tool_versions("onnxruntime"),
         # its paths are this machine's own business, and what is in its files is not
         "runner": hash_of([list(runner), *program_hashes(runner).values()]),

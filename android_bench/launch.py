@@ -19,6 +19,7 @@ QUALITY = ("psnr_db", "ssim", "psnr_vs_fp32_db", "degraded_psnr_db", "degraded_s
 # in the session's folder; each launch writes them anew
 OUTPUT_NAME = "output.f32"
 PROFILE_NAME = "profile.json"
+COUNTER_NAME = "counter.page"  # that an emulator's counter and the runner share
 VERBOSE = "0"
 
 
@@ -197,6 +198,8 @@ def command_line(target: Target, session: Session, mode: str) -> list[str]:
         words += ["--interval-ms", str(plan.interval_ms)]
     if mode == "profile":
         words += ["--profile", PROFILE_NAME]
+    if plan.metric == "instructions":
+        words += ["--counter", COUNTER_NAME]
     if session.cores is not None:
         words += ["--cores", session.cores]
     if is_verbose(case, mode):

@@ -8,12 +8,13 @@ from statistics import fmean, median, stdev
 from android_bench.launch import Due, Finished, Slot
 from android_bench.plan import BenchPlan
 
+MODE_OF_METRIC = {"latency": "latency", "instructions": "count"}
 REDONE = ("device_lost", "throttled")  # says nothing of the case, so it is taken again
 CONFIDENCE = 0.95
 
 
-def launch_order(n_cases: int, launches: int, seed: int) -> list[Slot]:
-    """Give every latency launch of a session in its order: pairs of blocks, the second reversed.
+def launch_order(n_cases: int, launches: int, seed: int, mode: str = "latency") -> list[Slot]:
+    """Give every launch that is for the plan's metric: pairs of blocks, the second reversed.
 
     With a drift that is linear over a pair of blocks, each case meets the same mean of it (ABBA).
     """
@@ -22,13 +23,14 @@ def launch_order(n_cases: int, launches: int, seed: int) -> list[Slot]:
     order: list[int] = []
     for block in range(launches):
         order = order[::-1] if block % 2 else generator.sample(range(n_cases), n_cases)
-        slots += [Slot(block, place, case) for place, case in enumerate(order)]
+        slots += [Slot(block, place, case, mode) for place, case in enumerate(order)]
     return slots
 
 
 def all_slots(n_cases: int, plan: BenchPlan) -> list[Slot]:
-    """Give every launch of a session: of latency, then of memory, then the profiled ones."""
-    slots = launch_order(n_cases, plan.launches, plan.seed)
+    """Give every launch of a session: of the metric, then of memory, then the profiled ones."""
+    mode = MODE_OF_METRIC[plan.metric]
+    slots = launch_order(n_cases, plan.launches, plan.seed, mode)
     block = plan.launches
     for mode, launches in (("memory", plan.memory_launches), ("profile", plan.profile_launches)):
         for _ in range(launches):

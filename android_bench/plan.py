@@ -7,6 +7,7 @@ from android_bench.cores import check_wish
 from deploy.errors import UsageError
 
 METRICS = ("latency", "instructions")
+COUNTING_TIMEOUT_S = 1800.0  # an emulated core takes some 50 times as long as a real one
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,28 @@ class BenchPlan:
             )
         if self.metric == "instructions" and self.memory_launches:
             raise UsageError("an emulated processor says nothing of memory", "pass --no-memory")
+        if self.metric == "instructions" and self.cores is not None:
+            raise UsageError("an emulated processor has one core", "leave --cores out")
+
+
+def counting(plan: BenchPlan) -> BenchPlan:
+    """Give the plan that counts instructions where `plan` takes times: one launch, two inferences.
+
+    Counts repeat, so that more would only repeat them. Profiled launches stay.
+    """
+    return BenchPlan(
+        launches=1,
+        warmup=0,
+        seconds=0.0,
+        min_runs=1,
+        threads=1,
+        timeout_s=COUNTING_TIMEOUT_S,
+        seed=plan.seed,
+        profile_launches=plan.profile_launches,
+        strict_provider=plan.strict_provider,
+        attempts=plan.attempts,
+        metric="instructions",
+    )
 
 
 def _at_least(plan: BenchPlan, name: str, least: int) -> None:

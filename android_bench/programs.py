@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from android_bench.arm64_pieces import find_pieces
 from android_bench.device import DeviceInfo
-from android_bench.runner import find_runner, host_command
+from android_bench.runner import find_arm64_runner, find_runner, host_command
 from android_bench.runtimes import find_runtime
 
 
@@ -35,6 +36,9 @@ def programs_for(
         DeviceError: there is none for it and none can be built; or no library of ONNX Runtime
             for it reads the models, or loads with its pages. What to fetch is named.
     """
+    if info.emulated_cpu is not None:
+        runner, library = find_arm64_runner(), find_pieces().library
+        return Programs([str(runner), "--library", str(library)], [runner, library])
     if not info.is_phone:
         return Programs(host_command())
     library = find_runtime(info.abi, models, page_bytes=info.page_size_bytes, tell=tell).path

@@ -210,7 +210,7 @@ class DeviceRow:
     os: str
     cpu: str
     cpu_cores: int
-    mem_total_bytes: int
+    mem_total_bytes: int | None  # None: emulated, and this machine's says nothing of it
     is_phone: bool
     # since schema 2
     manufacturer: str | None = None

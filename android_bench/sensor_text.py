@@ -119,6 +119,22 @@ def _dumped(said: Completed) -> tuple[str, str]:
     return (ABSENT, "") if missing or said.exit_code != 0 else (AVAILABLE, text)
 
 
+class NoSource:
+    """The sensors of an emulated processor: it has none, and those of its host are not its own."""
+
+    def dump(self, service: str) -> tuple[str, str]:  # noqa: D102
+        return ABSENT, ""
+
+    def read(self, paths: Sequence[str]) -> Told:  # noqa: D102
+        return dict.fromkeys(paths, (ABSENT, ""))
+
+    def gather(self, services: Sequence[str], paths: Sequence[str]) -> tuple[Told, Told]:  # noqa: D102
+        return {one: self.dump(one) for one in services}, self.read(paths)
+
+    def names(self, folder: str) -> list[str]:  # noqa: D102
+        return []
+
+
 class HostSource:
     """The sensors of this machine, in /proc and /sys; it has no system services to ask.
 

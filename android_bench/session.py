@@ -24,11 +24,11 @@ from android_bench.plan import BenchPlan
 from android_bench.programs import programs_for
 from android_bench.request import REQUEST_NAME, write_request
 from android_bench.rows import RunRow
-from android_bench.sensor_text import CanQuery, HostSource, PhoneSource
+from android_bench.sensor_text import CanQuery, HostSource, NoSource, PhoneSource, Source
 from android_bench.sensors import Sensors
 from android_bench.tables import has_tables, write_tables
 from android_bench.thermal import Guard
-from deploy.errors import DeviceError
+from deploy.errors import DeviceError, UsageError
 from deploy.files import unfinished
 
 __all__ = ["bench", "is_finished", "launch_order", "list_sessions"]
@@ -92,10 +92,11 @@ def bench(
         RowsError: the journal to resume from is broken.
     """
     info = device.info()
+    _require_plan_fits(plan, info)
     if runner is None:
         needed = programs_for(info, [case.artifact.path for case in cases])
         runner, files = needed.command, needed.files
-    sensors = Sensors(PhoneSource(device) if isinstance(device, CanQuery) else HostSource())
+    sensors = Sensors(_source(device, info))
     cores = _cores(plan, info, sensors)
     identity = identity_of(cases, plan, info, runner, cores)
     results = folder / hash_of(identity)
@@ -189,6 +190,24 @@ def _done(slots: Sequence[Slot], plan: BenchPlan, journal: Journal) -> int:
     last = last_of_slots(journal.launches)
     again = due is not None and (due.slot.block, due.slot.order_in_block) in last
     return len(last) - again
+
+
+def _require_plan_fits(plan: BenchPlan, info: DeviceInfo) -> None:
+    """Refuse a plan whose metric the device does not have.
+
+    Raises:
+        UsageError: it is one.
+    """
+    if info.emulated_cpu is not None and plan.metric == "latency":
+        raise UsageError(f"{info.name} has no clock", "count instructions on it")
+    if info.emulated_cpu is None and plan.metric == "instructions":
+        raise UsageError(f"{info.name} counts no instructions", "pass --device arm64")
+
+
+def _source(device: Device, info: DeviceInfo) -> Source:
+    if isinstance(device, CanQuery):
+        return PhoneSource(device)
+    return HostSource() if info.emulated_cpu is None else NoSource()
 
 
 def _cores(plan: BenchPlan, info: DeviceInfo, sensors: Sensors) -> str | None:

@@ -7,17 +7,11 @@ import typer
 
 from deploy.cli_options import (
     BUILD,
-    Cooldown,
     Force,
     HeldOut,
     Json,
-    Launches,
     Out,
-    Seconds,
     Seed,
-    Threads,
-    Timeout,
-    Warmup,
 )
 
 app = typer.Typer(rich_markup_mode=None)
@@ -77,26 +71,46 @@ def bench(
         str | None, typer.Option(help="which model, where --out holds several")
     ] = None,
     device: Devices = "host",
+    cpu: Annotated[
+        str, typer.Option(help="core that arm64 emulates: a53, a76 or i8mm", metavar="CORE")
+    ] = "a76",
     provider: Annotated[
         str, typer.Option(help="of ONNX Runtime, several separated by commas: cpu, nnapi, xnnpack")
     ] = "cpu",
-    launches: Launches = 8,
+    launches: Annotated[
+        int | None, typer.Option(help="fresh processes per graph  [default: 8; arm64: 1]")
+    ] = None,
     until_interval: UntilInterval = None,
-    seconds: Seconds = 1.0,
-    warmup: Warmup = 3,
-    threads: Threads = 2,
+    seconds: Annotated[
+        float | None, typer.Option(help="steady sampling per launch, in s  [default: 1]")
+    ] = None,
+    warmup: Annotated[
+        int | None,
+        typer.Option(help="inferences kept apart before sampling  [default: 3; arm64: 0]"),
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="threads of the runtime  [default: 2; arm64: 1 alone]")
+    ] = None,
     cores: Cores = None,
     memory: Annotated[
-        bool, typer.Option(help="one more launch of each graph, which reads its memory")
-    ] = True,
+        bool | None,
+        typer.Option(
+            "--memory/--no-memory",
+            help="one more launch of each graph, which reads its memory  [default: but for arm64]",
+        ),
+    ] = None,
     profile: Annotated[
         bool, typer.Option("--profile", help="one more, with the time of every node")
     ] = False,
     strict_provider: StrictProvider = False,
     no_touch: NoTouch = False,
     keep: Keep = False,
-    cooldown: Cooldown = 0.0,
-    timeout: Timeout = 120.0,
+    cooldown: Annotated[
+        float | None, typer.Option(help="pause before each launch, in s  [default: 0]")
+    ] = None,
+    timeout: Annotated[
+        float | None, typer.Option(help="bound on one launch, in s  [default: 120; arm64: 1800]")
+    ] = None,
     seed: Seed = 0,
     held_out: HeldOut = None,
     out: Out = BUILD,
@@ -107,24 +121,29 @@ def bench(
     """Measure latency and peak memory: fresh processes, interleaved, every sample kept.
 
     Interrupted? The same command goes on where it stopped, and so does --resume alone.
-    """
-    from android_bench.plan import BenchPlan
-    from deploy.commands.bench import BenchRequest, bench_and_show
 
-    plan = BenchPlan(
+    --device arm64 emulates a phone's core and counts the instructions of each graph in place of
+    time: exact, the same again to 1e-5, and no phone is needed. It sees no memory traffic, no
+    threads, no clock and no accelerator: fewer instructions are not always less time.
+    """
+    from deploy.commands.bench import BenchRequest, bench_and_show
+    from deploy.commands.bench_plans import Asked, plans_for
+
+    asked = Asked(
         launches=launches,
+        until_interval=until_interval,
         seconds=seconds,
         warmup=warmup,
         threads=threads,
-        cooldown_s=cooldown,
-        timeout_s=timeout,
-        seed=seed,
-        memory_launches=int(memory),
-        profile_launches=int(profile),
-        until_interval_pct=until_interval,
         cores=cores,
+        memory=memory,
+        profile=profile,
         strict_provider=strict_provider,
+        cooldown=cooldown,
+        timeout=timeout,
+        seed=seed,
     )
+    plan, counting = plans_for(device, asked)
     request = BenchRequest(
         tuple(sources or ()),
         out,
@@ -136,6 +155,8 @@ def bench(
         force,
         keep,
         not no_touch,
+        counting,
+        cpu,
     )
     bench_and_show(request, resume=resume, as_json=json)
 

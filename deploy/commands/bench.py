@@ -8,6 +8,7 @@ import numpy as np
 from skimage.io import imsave
 from skimage.util import img_as_ubyte
 
+from android_bench.arm64_cpus import DEFAULT_CPU
 from android_bench.device import Device, DeviceInfo
 from android_bench.devices import HOST, find_devices
 from android_bench.plan import BenchPlan
@@ -46,7 +47,10 @@ class BenchRequest:
         sources: files to measure; none: the line in `build`.
         devices: names, by commas.
         providers: the same.
+        plan: of devices with a clock.
         touch: settings of a phone may be changed, and are put back.
+        counting: the plan of devices that count instructions; None: as `plan` has it.
+        cpu: the core that is emulated.
     """
 
     sources: tuple[Path, ...]
@@ -59,6 +63,8 @@ class BenchRequest:
     force: bool = False
     keep: bool = False
     touch: bool = True
+    counting: BenchPlan | None = None
+    cpu: str = DEFAULT_CPU
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,7 @@ def bench_and_show(request: BenchRequest, *, resume: bool, as_json: bool) -> Non
     Raises:
         MofaError: it cannot be measured; what else could be, is shown first.
     """
-    from deploy.commands.report import show_comparisons
+    from deploy.commands.report import show_measured
 
     if resume:
         done = Measured(*go_on(request.build / SESSIONS, keep=request.keep, touch=request.touch))
@@ -100,14 +106,19 @@ def bench_and_show(request: BenchRequest, *, resume: bool, as_json: bool) -> Non
             request.build,
             model=request.model,
             devices=find_devices(
-                request.devices, keep=request.keep, touch=request.touch, on_left_out=note
+                request.devices,
+                keep=request.keep,
+                touch=request.touch,
+                cpu=request.cpu,
+                on_left_out=note,
             ),
             providers=providers,
             plan=request.plan,
+            counting=request.counting,
             held_out=request.held_out,
             force=request.force,
         )
-    show_comparisons(done.folders, as_json, several=len(done.folders) + len(done.failed) > 1)
+    show_measured(done.folders, as_json, several=len(done.folders) + len(done.failed) > 1)
     done.require_all()
 
 
@@ -154,6 +165,7 @@ def bench_everywhere(
     plan: BenchPlan,
     held_out: Path | None,
     force: bool,
+    counting: BenchPlan | None = None,
     pictures: bool = True,
     programs: Callable[[Job], Programs] = native_programs,
 ) -> Measured:
@@ -162,6 +174,7 @@ def bench_everywhere(
     A device that fails stops no other.
 
     Args:
+        counting: the plan of a device that counts instructions; None: as `plan` has it.
         pictures: keep what each graph makes of held-out photographs, for a report to show.
         programs: gives what has to be on a device.
 
@@ -186,7 +199,7 @@ def bench_everywhere(
             failed[name] = error
             continue
         _say_what_is_foreign([case.artifact for case in cases], info)
-        jobs.append(Job(device, info, cases))
+        jobs.append(Job(device, info, cases, counting if info.emulated_cpu else plan))
     folders, more_failed = measure(jobs, plan, build / SESSIONS, force=force, programs=programs)
     for folder in folders if pictures else ():
         _picture(artifacts, probe, folder)

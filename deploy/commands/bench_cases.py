@@ -70,12 +70,13 @@ def cases_for(
 def chosen_for(artifacts: Sequence[Artifact], provider: str, info: DeviceInfo) -> list[Artifact]:
     """Give the files of a line that are for a provider on a device.
 
-    This machine's own CPU takes them all: that is where files for phones are tried out.
+    This machine's own CPU takes them all: that is where files for phones are tried out. An emulated
+    processor gets what a phone with that one would.
 
     Raises:
         ArtifactError: there is none.
     """
-    if provider == "cpu" and not info.is_phone:
+    if provider == "cpu" and not info.is_phone and info.emulated_cpu is None:
         return list(artifacts)
     if provider == "cpu":
         chosen = [one for one in artifacts if _is_for_cpu(one, info.abi)]

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
+from android_bench.attempt import CHECKED_MODES
 from android_bench.device import Device, DeviceInfo
-from android_bench.devices import ALL, HOST, find_device, find_devices
+from android_bench.devices import ALL, HOST, emulated_cores, find_device, find_devices
 from android_bench.launch import Case
 from android_bench.order import all_slots
-from android_bench.plan import BenchPlan
+from android_bench.plan import BenchPlan, counting
 from android_bench.programs import Programs, programs_for
 from android_bench.request import is_same_request, read_request
 from android_bench.rows import RunRow
@@ -21,20 +22,31 @@ from reports.frame import load
 
 # of every launch of a case: the device or the plan says so, and the others are measured
 NOT_A_FAILURE = ("unavailable",)
+_MEND = {"timeout": "raise --timeout, or take smaller images"}  # status -> what to do
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is measured on one device."""
+    """What is measured on one device.
+
+    Attributes:
+        plan: None: the one for all, as far as it fits the device.
+    """
 
     device: Device
     info: DeviceInfo
     cases: Sequence[Case]
+    plan: BenchPlan | None = None
 
     @property
     def label(self) -> str:
         """What people tell the device by: of two phones of one model, each by its serial."""
         return " ".join(filter(None, [self.info.name, getattr(self.device, "serial", "")]))
+
+    def plan_of(self, for_all: BenchPlan) -> BenchPlan:
+        """Give the plan of this job: a processor without a clock counts in place of timing."""
+        plan = self.plan or for_all
+        return counting(plan) if self.info.emulated_cpu and plan.metric == "latency" else plan
 
 
 def native_programs(job: Job) -> Programs:
@@ -55,7 +67,9 @@ def measure(
     force: bool,
     programs: Callable[[Job], Programs] = native_programs,
 ) -> tuple[list[Path], dict[str, MofaError]]:
-    """Measure every job: one here, several side by side, where one that fails stops no other.
+    """Measure every job; phones side by side, and what runs on this machine one by one beside them.
+
+    One of several that fails stops no other.
 
     Args:
         programs: gives what has to be on a job's device.
@@ -68,7 +82,8 @@ def measure(
     """
     if not jobs:
         return [], {}
-    total = sum(len(all_slots(len(job.cases), plan)) for job in jobs)
+    plans = [job.plan_of(plan) for job in jobs]
+    total = sum(len(all_slots(len(job.cases), own)) for job, own in zip(jobs, plans, strict=True))
     where = jobs[0].label if len(jobs) == 1 else f"{len(jobs)} devices"
     stopped = Event()
     with bar(f"measuring on {where}", total, "launches") as launched:
@@ -79,7 +94,7 @@ def measure(
             needed = programs(job)
             results = bench(
                 job.cases,
-                plan,
+                plans[place],
                 job.device,
                 folder,
                 on_progress=board.counts(place),
@@ -93,6 +108,8 @@ def measure(
 
         if len(jobs) == 1:
             return [one(0)], {}
+        if not any(job.info.is_phone for job in jobs):
+            return _one_by_one(jobs, one)
         return _side_by_side(jobs, one, stopped)
 
 
@@ -120,7 +137,7 @@ def resume(
         cases, plan, device_id = read_request(session)
         try:
             device = _device_of(device_id, keep=keep, touch=touch)
-            jobs.append(Job(device, device.info(), cases))
+            jobs.append(Job(device, device.info(), cases, plan))
         except DeviceError as error:
             if not begun:
                 raise
@@ -137,7 +154,7 @@ def require_measured(session: Path) -> None:
         BenchOutputError: a case has none, or no case had its provider.
     """
     runs = load(session).runs
-    timed = runs[runs["mode"] == "latency"]
+    timed = runs[runs["mode"].isin(CHECKED_MODES)]
     absent: list[str] = []
     for _, launches in timed.groupby("case_id", sort=False):
         last = launches.iloc[-1]
@@ -146,9 +163,10 @@ def require_measured(session: Path) -> None:
         what = f"{last['model']}.{last['kind']} with {last['provider']}"
         why = f"{last['status']}: {last['status_message']}"
         if last["status"] not in NOT_A_FAILURE:
+            mend = _MEND.get(last["status"], "mend that")
             raise BenchOutputError(
                 f"every launch of {what} failed ({why})",
-                f"its rows are in {session}; mend that, then measure again with --force",
+                f"its rows are in {session}; {mend}, then measure again with --force",
             )
         absent.append(f"{what} ({why})")
     if len(absent) == timed["case_id"].nunique():
@@ -193,16 +211,33 @@ class _Board:
         return on_wait
 
 
+def _one_by_one(
+    jobs: Sequence[Job], one: Callable[[int], Path]
+) -> tuple[list[Path], dict[str, MofaError]]:
+    futures: list[Future[Path]] = [Future() for _ in jobs]
+    for place, future in enumerate(futures):
+        try:
+            future.set_result(one(place))
+        except MofaError as error:
+            future.set_exception(error)
+    return _collected(jobs, futures)
+
+
 def _side_by_side(
     jobs: Sequence[Job], one: Callable[[int], Path], stopped: Event
 ) -> tuple[list[Path], dict[str, MofaError]]:
-    with ThreadPoolExecutor(len(jobs)) as threads:
-        futures = [threads.submit(one, place) for place in range(len(jobs))]
+    with ThreadPoolExecutor(len(jobs)) as threads, ThreadPoolExecutor(1) as here:
+        # an emulation beside the launches of this machine would slow them
+        futures = [
+            (threads if job.info.is_phone else here).submit(one, place)
+            for place, job in enumerate(jobs)
+        ]
         try:
             wait(futures)
         except KeyboardInterrupt:
             note("stopping after the launches in progress")
             stopped.set()
+            here.shutdown(wait=False, cancel_futures=True)
             raise
     return _collected(jobs, futures)
 
@@ -229,9 +264,9 @@ def _device_of(device_id: str, *, keep: bool, touch: bool) -> Device:
     Raises:
         DeviceError: it is none of them.
     """
-    host = find_device(HOST)
-    if host.info().device_id == device_id:
-        return host
+    for device in (find_device(HOST), *_emulated()):
+        if device.info().device_id == device_id:
+            return device
     missing = "the device of the interrupted session is not there"
     left_out: list[str] = []
     try:
@@ -243,3 +278,11 @@ def _device_of(device_id: str, *, keep: bool, touch: bool) -> Device:
     for why in left_out:
         note(why)  # it may be this one: a locked phone does not say which it is
     raise DeviceError(missing, "plug it in, or start anew without --resume")
+
+
+def _emulated() -> Sequence[Device]:
+    """Give the cores that can be emulated here; none where that is not set up."""
+    try:
+        return emulated_cores()
+    except DeviceError:
+        return ()

@@ -6,11 +6,13 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from skimage.io import imread
 from skimage.metrics import peak_signal_noise_ratio
 
 from android_bench.session import SESSION_NAME
 from deploy.commands.bench import PICTURES, SESSIONS, SHARP
+from deploy.commands.counts import show_counts
 from deploy.commands.plans import unlike_plans
 from deploy.commands.progress import clock
 from deploy.commands.show import console, print_json
@@ -83,8 +85,8 @@ def report_sessions(
         return build_report(folders, build / "report", pictures, baseline_kind=baseline)
 
 
-def show_comparisons(folders: Sequence[Path], as_json: bool, *, several: bool) -> None:
-    """Print what each session measured.
+def show_measured(folders: Sequence[Path], as_json: bool, *, several: bool) -> None:
+    """Print what each session measured: times, or counts, never both in one table.
 
     Args:
         several: devices were asked for, so that JSON is a list, however many were measured.
@@ -92,15 +94,22 @@ def show_comparisons(folders: Sequence[Path], as_json: bool, *, several: bool) -
     records = []
     for folder in folders:
         frames = load(folder)
-        baseline = _baseline(frames)
-        summary = add_speed_ups(summarize(frames), speed_ups(frames, baseline))
-        cases = json.loads(summary.to_json(orient="records"))  # missing values become null
+        show = show_counts if (frames.runs["mode"] == "count").any() else show_comparison
+        cases = json.loads(show(frames, as_json).to_json(orient="records"))  # missing: null
         records.append({"session": str(folder), "cases": cases})
         if not as_json:
-            console().print(render_rich(comparison_table(summary, frames, baseline)))
             console().print(f"rows: {folder}", soft_wrap=True)
     if as_json:
         print_json(records if several else records[0])
+
+
+def show_comparison(frames: Frames, as_json: bool) -> pd.DataFrame:
+    """Give what a session measured; print it, unless JSON is wanted."""
+    baseline = _baseline(frames)
+    summary = add_speed_ups(summarize(frames), speed_ups(frames, baseline))
+    if not as_json:
+        console().print(render_rich(comparison_table(summary, frames, baseline)))
+    return summary
 
 
 def show_report(files: ReportFiles, as_json: bool) -> None:

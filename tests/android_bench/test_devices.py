@@ -92,8 +92,8 @@ def test_host_is_this_machine():
     assert isinstance(find_device("host"), HostDevice)
 
 
-def test_without_a_server_there_is_the_host_alone_and_none_is_started(no_server):
-    assert [one.name for one in list_devices()] == ["host"]
+def test_without_a_server_there_is_what_is_here_and_none_is_started(no_server):
+    assert [one.name for one in list_devices()] == ["host", "arm64"]
     assert not no_server.exists()
 
 
@@ -105,12 +105,11 @@ def test_the_host_is_found_without_starting_a_server(no_server):
 def test_phones_are_listed_with_their_state_and_whether_they_can_be_measured(adb_server):
     adb_server(okay(PHONES))
     listed = list_devices()
-    assert [(one.name, one.state, one.measurable) for one in listed] == [
-        ("host", "ready", True),
+    assert [(one.name, one.state, one.measurable) for one in listed[2:]] == [
         ("R58M", "ready", True),
         ("0123", "unauthorized", False),
     ]
-    assert listed[1].description == "SM G991B"
+    assert listed[2].description == "SM G991B"
 
 
 def test_a_phone_is_found_by_its_serial(start_phone):
@@ -125,7 +124,7 @@ def test_an_unknown_device_is_an_error_that_names_it_and_what_there_is(start_pho
     with pytest.raises(UsageError) as refused:
         find_device("hots")
     assert str(refused.value) == (
-        f"no device 'hots', there is: host, {phone.serial}: pass --device host"
+        f"no device 'hots', there is: host, arm64, {phone.serial}: pass --device host"
     )
 
 
@@ -226,12 +225,12 @@ def test_all_where_there_is_no_phone_says_so(private_adb):
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"OKAYzzzz", b"OKAY", b""])
 def test_another_service_on_that_port_is_no_list_of_phones(adb_server, answer):
     adb_server(answer)
-    assert [one.name for one in list_devices()] == ["host"]
+    assert [one.name for one in list_devices()] == ["host", "arm64"]
 
 
 def test_a_server_that_does_not_answer_is_soon_left_alone(no_server, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", str(silent.getsockname()[1]))
         start = time.monotonic()
-        assert [one.name for one in list_devices()] == ["host"]
+        assert [one.name for one in list_devices()] == ["host", "arm64"]
         assert time.monotonic() - start < 10

@@ -1,8 +1,8 @@
 """Fetch the pieces of the emulation into the user's cache, each through its own ordinary client.
 
-pip brings the aarch64 wheel of ONNX Runtime and, where there is no cross compiler, zig. apt-get
-brings the emulator and the arm64 runtimes, as files that are unpacked into the cache: nothing is
-installed, no architecture is added, and apt's own state stays as it is.
+pip brings the aarch64 wheel of ONNX Runtime, of this machine's version. apt-get brings the emulator
+and the arm64 runtimes, as files that are unpacked into the cache: nothing is installed, no
+architecture is added, and apt's own state stays as it is.
 """
 
 import json
@@ -16,53 +16,68 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from arm64.pieces import (
+from android_bench.arm64_pieces import (
+    LIBRARY,
     RUNTIME_FILES,
+    Pieces,
+    default_cache,
     find_emulator,
     find_pieces,
     find_runtime,
     library_path,
     require_linux,
-    runner_compiler,
+    wanted_version,
 )
+from android_bench.runner import find_arm64_runner, find_counter
 from deploy.errors import DeviceError
 from deploy.files import file_sha256, temporary_beside, unfinished
 
 MANIFEST = "pieces.json"
 EMULATOR_PACKAGE = "qemu-user"
 RUNTIME_PACKAGES = ("libc6-arm64-cross", "libstdc++6-arm64-cross", "libgcc-s1-arm64-cross")
-ZIG = "ziglang==0.17.0"
 PLATFORMS = ("manylinux_2_28_aarch64", "manylinux_2_27_aarch64", "manylinux2014_aarch64")
 
 Say = Callable[[str], None]
 
 
-def set_up(cache: Path, library_version: str, say: Say) -> None:
-    """Fetch what is missing; what is there already stays.
+def set_up(say: Say, cache: Path | None = None) -> Pieces:
+    """Fetch what is missing and build what is not built; what is there already stays.
 
     Args:
         say: told of every step, in words.
+        cache: the folder to keep the pieces in; None: the user's.
 
     Raises:
-        DeviceError: a piece cannot be had here; what to install is said.
+        DeviceError: no Linux, or a piece cannot be had here; what to install is said.
     """
     require_linux()
-    cache.mkdir(parents=True, exist_ok=True)
-    if not library_path(cache, library_version).is_file():
-        say(f"onnxruntime {library_version} for aarch64 (21 MB), by pip")
-        _fetch_library(cache, library_version)
-    if find_emulator(cache) is None:
+    folder, version = cache or default_cache(), wanted_version()
+    folder.mkdir(parents=True, exist_ok=True)
+    if not library_path(folder, version).is_file():
+        say(f"onnxruntime {version} for aarch64 (21 MB), by pip")
+        _fetch_library(folder, version)
+    emulator = find_emulator(folder)
+    if emulator is None or not emulator.has_plugins:
         say("qemu-user (12 MB), by apt-get download")
-        _fetch_emulator(cache)
-    if find_runtime(cache) is None:
+        _fetch_emulator(folder)
+    if find_runtime(folder) is None:
         say("the arm64 C and C++ runtimes (2 MB), by apt-get download")
-        _fetch_runtime(cache)
-    if runner_compiler(cache) is None:
-        say(f"{ZIG} (100 MB), by pip: there is no aarch64-linux-gnu-gcc")
-        _pip(["install", "--target", str(cache / "zig"), "--upgrade", ZIG], ZIG)
-    pieces = find_pieces(cache, library_version)
-    _write_manifest(cache, pieces.identity)
-    say(f"ready in {cache}")
+        _fetch_runtime(folder)
+    pieces = find_pieces(folder)
+    say("the runner for aarch64 and the counter, by the compilers of this machine")
+    find_arm64_runner()
+    find_counter(pieces.emulator.plugin_api)
+    _write_manifest(folder, pieces.identity)
+    return pieces
+
+
+def kept_hashes(cache: Path | None = None) -> dict[str, str]:
+    """Give the hash of every file that was fetched, by its path in the cache; empty if none was."""
+    try:
+        record = json.loads(((cache or default_cache()) / MANIFEST).read_text())
+        return dict(record["sha256"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return {}
 
 
 def _fetch_library(cache: Path, version: str) -> None:
@@ -82,7 +97,7 @@ def _fetch_library(cache: Path, version: str) -> None:
                     f"{fetched.name} holds {len(names)} files libonnxruntime.so*",
                     "use a release of onnxruntime that ships one",
                 )
-            (folder / "libonnxruntime.so").write_bytes(archive.read(names[0]))
+            (folder / LIBRARY).write_bytes(archive.read(names[0]))
         _note(folder, [fetched])
         fetched.unlink()
 
@@ -103,7 +118,8 @@ def _fetch_emulator(cache: Path) -> None:
             if program.name != "qemu-aarch64":
                 program.unlink()
         _note(folder, packages)
-    if find_emulator(cache) is None:
+    unpacked = find_emulator(cache)
+    if unpacked is None or not unpacked.has_plugins:
         raise DeviceError(
             "the package qemu-user holds no qemu-aarch64 with plugins that runs here",
             "install qemu-user 7 or later by the system's package manager",
@@ -214,7 +230,7 @@ def _write_manifest(cache: Path, identity: dict[str, str]) -> None:
     """Write the hash of every kept file, and what counts depend on."""
     kept = {
         str(path.relative_to(cache)): file_sha256(path)
-        for name in ("bin", "qemu", "runtime", *(one.name for one in cache.glob("onnxruntime-*")))
+        for name in ("qemu", "runtime", *(one.name for one in cache.glob("onnxruntime-*")))
         for path in sorted((cache / name).rglob("*"))
         if path.is_file()
     }

@@ -5,10 +5,12 @@ crashes at load; with ones that claim more than the emulated core has, it picks 
 an illegal instruction. QEMU's -L folder overlays both trees.
 """
 
+import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.errors import UsageError
+from deploy.errors import DeviceError, UsageError
 
 _ARM = "0x41"
 _BASE = "fp asimd evtstrm aes pmull sha1 sha2 crc32 cpuid"
@@ -37,6 +39,7 @@ class Cpu:
     what: str
 
 
+DEFAULT_CPU = "a76"
 CPUS = {
     cpu.name: cpu
     for cpu in (
@@ -67,6 +70,19 @@ _TOPOLOGY = {
     "cpu0/cache/index2/shared_cpu_list": "0",
 }
 
+# The bits of AT_HWCAP and AT_HWCAP2 that a feature of /proc/cpuinfo stands for.
+# Source: Linux, arch/arm64/include/uapi/asm/hwcap.h.
+_HWCAP = {
+    **{"fp": 1 << 0, "asimd": 1 << 1, "aes": 1 << 3, "pmull": 1 << 4, "sha1": 1 << 5},
+    **{"sha2": 1 << 6, "crc32": 1 << 7, "atomics": 1 << 8, "fphp": 1 << 9, "asimdhp": 1 << 10},
+    **{"cpuid": 1 << 11, "asimdrdm": 1 << 12, "jscvt": 1 << 13, "fcma": 1 << 14},
+    **{"lrcpc": 1 << 15, "dcpop": 1 << 16, "asimddp": 1 << 20, "uscat": 1 << 25},
+    **{"ilrcpc": 1 << 26, "flagm": 1 << 27},
+}
+_HWCAP2 = {"i8mm": 1 << 13, "bf16": 1 << 14}
+_AUXILIARY = re.compile(r"^(AT_HWCAP2?):\s+(?:0x)?([0-9a-f]+)$", re.MULTILINE)
+_NO_INSTRUCTION = {"evtstrm"}  # of the timer: the emulator has none, and nobody runs into that
+
 
 def find_cpu(name: str) -> Cpu:
     """Give a core by name.
@@ -80,8 +96,8 @@ def find_cpu(name: str) -> Cpu:
     return CPUS[name]
 
 
-def write_description(cpu: Cpu, root: Path) -> None:
-    """Write what Linux says of the core below `root`, over what may be there."""
+def description_files(cpu: Cpu) -> dict[str, str]:
+    """Give what Linux says of the core: path below / -> text."""
     files = {f"sys/devices/system/cpu/{name}": f"{text}\n" for name, text in _TOPOLOGY.items()}
     files["proc/cpuinfo"] = "".join(
         f"{key}\t: {value}\n"
@@ -96,7 +112,51 @@ def write_description(cpu: Cpu, root: Path) -> None:
             "CPU revision": cpu.revision,
         }.items()
     )
-    for name, text in files.items():
+    return files
+
+
+def description_sha256(cpu: Cpu) -> str:
+    """Give one hash of what Linux says of the core."""
+    together = "".join(f"{name}\0{text}\0" for name, text in description_files(cpu).items())
+    return hashlib.sha256(together.encode()).hexdigest()
+
+
+def write_description(cpu: Cpu, root: Path) -> None:
+    """Write what Linux says of the core below `root`, over what may be there.
+
+    Raises:
+        DeviceError: it cannot be written; the library would crash at load without it.
+    """
+    for name, text in description_files(cpu).items():
         path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        if path.is_file() and path.read_text() == text:
+            continue
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        except OSError as error:
+            raise DeviceError(
+                f"the description of the {cpu.name}, {path}, cannot be written ({error.strerror})",
+                "let that folder be written: ONNX Runtime crashes at load without it",
+            ) from error
+
+
+def require_features(cpu: Cpu, auxiliary: str) -> None:
+    """Check that the emulator has what the description claims.
+
+    Args:
+        auxiliary: what a guest program prints of its auxiliary vector, with LD_SHOW_AUXV set.
+
+    Raises:
+        DeviceError: it lacks something; ONNX Runtime would run into an illegal instruction.
+    """
+    bits = {key: int(value, 16) for key, value in _AUXILIARY.findall(auxiliary)}
+    has = {name for name, bit in _HWCAP.items() if bits.get("AT_HWCAP", 0) & bit}
+    has |= {name for name, bit in _HWCAP2.items() if bits.get("AT_HWCAP2", 0) & bit}
+    lacking = [name for name in cpu.features.split() if name not in has | _NO_INSTRUCTION]
+    if lacking:
+        raise DeviceError(
+            f"the description of the {cpu.name} claims {', '.join(lacking)}, which the emulated "
+            f"{cpu.qemu.partition(',')[0]} lacks",
+            "take another --cpu, or a newer qemu-user",
+        )
