@@ -41,11 +41,11 @@ def emulate(folder, program, *words, plugin=True):
     )
 
 
-def start_counted(folder, *options, plugin=True, counter="page"):
+def start_counted(folder, *options, plugin=True, program=None):
     """Run the runner in a folder that `write_inputs` filled."""
-    words = ["net.onnx", "--library", pieces_or_skip().library, "--counter", counter]
+    words = ["net.onnx", "--library", pieces_or_skip().library, "--counter", "page"]
     words += ["--input", "input.f32", "--output", "output.f32"]
-    return emulate(folder, find_arm64_runner(), *words, *options, plugin=plugin)
+    return emulate(folder, program or find_arm64_runner(), *words, *options, plugin=plugin)
 
 
 def count(folder, *options):

@@ -15,16 +15,16 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
-from arm64 import pieces as arm64
-from arm64.cpus import find_cpu
 from bench_examples import SHAPE
+from emulation_examples import pieces_or_skip
 from native_examples import compile_c, make_library, write_inputs
 
 from android_bench import protocol
+from android_bench.arm64_cpus import find_cpu
+from android_bench.arm64_pieces import loading
 from android_bench.elf import NATIVE
 from android_bench.runner import BARE_FLAGS, HOST_FLAGS, find_runner, host_library
 from android_bench.toolchain import find_toolchain, ndk_folders
-from deploy.errors import DeviceError
 
 HEADER = NATIVE / "bionic" / "ort_bench_libc.h"
 ON_X86_LINUX = platform.system() == "Linux" and platform.machine() == "x86_64"
@@ -54,6 +54,7 @@ VALUES = {
     "STDERR_FILENO": 2,
     "O_RDONLY": 0,
     "O_WRONLY": 1,
+    "O_RDWR": 2,
     "O_CREAT": 0o100,
     "O_TRUNC": 0o1000,
     "O_CLOEXEC": 0o2000000,
@@ -61,6 +62,7 @@ VALUES = {
     "SEEK_END": 2,
     "PROT_READ": 1,
     "PROT_WRITE": 2,
+    "MAP_SHARED": 1,
     "MAP_PRIVATE": 2,
     "MAP_ANONYMOUS": 0x20,
     "CLOCK_MONOTONIC": 1,
@@ -179,10 +181,7 @@ def test_the_file_for_a_phone_runs_on_a_stand_in_for_its_c_library(tmp_path, mod
 @pytest.mark.slow
 def test_the_file_for_arm64_runs_under_emulation_on_that_stand_in(tmp_path):
     """Correctness only: an emulated processor, Linux' kernel and C library."""
-    try:
-        pieces = arm64.find_pieces(arm64.default_cache(), onnxruntime.__version__)
-    except DeviceError as error:
-        pytest.skip(str(error))
+    pieces = pieces_or_skip()
     if find_toolchain("arm64-v8a").name == "ndk":
         pytest.skip("an NDK's file wants more of the C library")
     write_inputs(tmp_path)
@@ -202,7 +201,7 @@ def test_the_file_for_arm64_runs_under_emulation_on_that_stand_in(tmp_path):
     done = subprocess.run(
         [*map(str, command), "--mode", "memory", "--seconds", "0", "--interval-ms", "50"],
         cwd=tmp_path,
-        env=dict(arm64.loading(pieces.emulator.libraries)),
+        env=dict(loading(pieces.emulator.libraries)),
         capture_output=True,
         text=True,
         check=False,

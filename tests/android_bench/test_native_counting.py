@@ -15,6 +15,7 @@ from onnx import helper
 
 from android_bench import protocol
 from android_bench.elf import NATIVE
+from android_bench.runner import HOST_FLAGS, HOST_LIBRARIES
 
 # Between the two marks: 1 + 4 * TIMES + 2 instructions, the second mark's own among them.
 LOOP = """
@@ -167,3 +168,20 @@ def test_a_counted_profile_holds_instructions_and_adds_up(counted, folder):
     nodes = [one["dur"] for one in events if one["name"].endswith("_kernel_time")]
     assert len(nodes) == 2 * 2
     assert plain / 2 < sum(nodes[2:]) < 2 * plain
+
+
+@pytest.mark.slow
+def test_counting_is_clean_under_the_undefined_behaviour_sanitizer(folder):
+    """A violation traps, and a signal ends the program. For aarch64 there is no other sanitizer."""
+    sources = [NATIVE / "ort_bench.c", NATIVE / "arm64" / "guest.c"]
+    command = [sys.executable, "-m", "ziglang", "cc", "-target", "aarch64-linux-gnu.2.28"]
+    command += [*HOST_FLAGS, "-fsanitize=undefined", "-fsanitize-trap=undefined", "-rdynamic"]
+    command += ["-o", folder / "checked", *sources, *HOST_LIBRARIES]
+    built = subprocess.run(
+        [*map(str, command)], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert built.returncode == 0, built.stderr
+    for options in (["--mode", "count"], ["--mode", "profile", "--profile", "profile.json"]):
+        done = start_counted(folder, *options, "--warmup", "1", program=folder / "checked")
+        assert done.returncode == 0, done.stderr
+        assert len(protocol.parse_launch(done.stdout).counts) == 2 + 1 + 5
