@@ -14,11 +14,14 @@ import sys
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from android_bench.arm64_pieces import (
+    EMULATOR,
     LIBRARY,
     RUNTIME_FILES,
+    SET_UP,
     Pieces,
     default_cache,
     find_emulator,
@@ -37,7 +40,27 @@ EMULATOR_PACKAGE = "qemu-user"
 RUNTIME_PACKAGES = ("libc6-arm64-cross", "libstdc++6-arm64-cross", "libgcc-s1-arm64-cross")
 PLATFORMS = ("manylinux_2_28_aarch64", "manylinux_2_27_aarch64", "manylinux2014_aarch64")
 
+SOURCES = "sources.json"  # what a folder was made from
+
 Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class KeptPiece:
+    """One piece of the emulation.
+
+    Attributes:
+        what: the kind of piece.
+        version: None where it does not tell.
+        sha256: of the file, or of the hashes of several.
+        source: the packages that it came from, or the folder of the system.
+    """
+
+    what: str
+    version: str | None
+    bytes: int
+    sha256: str
+    source: str
 
 
 def set_up(say: Say, cache: Path | None = None) -> Pieces:
@@ -64,6 +87,7 @@ def set_up(say: Say, cache: Path | None = None) -> Pieces:
         say("the arm64 C and C++ runtimes (2 MB), by apt-get download")
         _fetch_runtime(folder)
     pieces = find_pieces(folder)
+    _require_unchanged(folder)
     say("the runner for aarch64 and the counter, by the compilers of this machine")
     find_arm64_runner()
     find_counter(pieces.emulator.plugin_api)
@@ -71,13 +95,46 @@ def set_up(say: Say, cache: Path | None = None) -> Pieces:
     return pieces
 
 
-def kept_hashes(cache: Path | None = None) -> dict[str, str]:
-    """Give the hash of every file that was fetched, by its path in the cache; empty if none was."""
+def list_kept_pieces(pieces: Pieces) -> list[KeptPiece]:
+    """Give what the emulation is made of.
+
+    Raises:
+        DeviceError: a file that was fetched is not the same any more.
+    """
+    _require_unchanged(pieces.cache)
+    identity, emulator = pieces.identity, pieces.emulator
+    runtime = [pieces.runtime / name for name in RUNTIME_FILES]
+    return [
+        _kept("aarch64", identity["onnxruntime"], identity["library_sha256"], [pieces.library]),
+        _kept(EMULATOR, identity["qemu"], file_sha256(emulator.path), [emulator.path]),
+        _kept("arm64 C and C++", None, identity["runtime_sha256"], runtime),
+    ]
+
+
+def _kept(what: str, version: str | None, sha256: str, files: Sequence[Path]) -> KeptPiece:
+    size = sum(path.stat().st_size for path in files)
+    return KeptPiece(what, version, size, sha256, _source(files[0]))
+
+
+def _source(file: Path) -> str:
+    """Give the packages that a file was unpacked from, or its folder where it is the system's."""
+    for folder in file.parents[:3]:
+        if (folder / SOURCES).is_file():
+            return ", ".join(json.loads((folder / SOURCES).read_text()))
+    return str(file.parent)
+
+
+def _require_unchanged(cache: Path) -> None:
     try:
-        record = json.loads(((cache or default_cache()) / MANIFEST).read_text())
-        return dict(record["sha256"])
-    except (OSError, ValueError, TypeError, KeyError):
-        return {}
+        kept = json.loads((cache / MANIFEST).read_text())["sha256"]
+    except (OSError, ValueError, TypeError, KeyError):  # nothing was fetched: all is the system's
+        return
+    for name, sha256 in kept.items():
+        if (cache / name).is_file() and file_sha256(cache / name) != sha256:
+            raise DeviceError(
+                f"{cache / name} has changed since it was fetched",
+                f"remove {cache / Path(name).parts[0]}, then run `{SET_UP}`",
+            )
 
 
 def _fetch_library(cache: Path, version: str) -> None:
@@ -223,7 +280,7 @@ def _pip(arguments: Sequence[str], what: str) -> None:
 def _note(folder: Path, sources: Sequence[Path]) -> None:
     """Keep what a folder was made from, with hashes."""
     record = {path.name: file_sha256(path) for path in sources}
-    (folder / "sources.json").write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
+    (folder / SOURCES).write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
 
 
 def _write_manifest(cache: Path, identity: dict[str, str]) -> None:
