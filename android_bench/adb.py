@@ -110,6 +110,14 @@ class AdbDevice:
             self._launches = Launches(self._link, session, self._return_s)
         return self._launches.run(argv, timeout_s)
 
+    def running_pid(self) -> int | None:
+        """Give the id of the program that `run` waits for, from another thread; None: none runs.
+
+        Raises:
+            DeviceError: the phone is gone.
+        """
+        return self._launches.pid() if self._launches is not None else None
+
     def stop(self) -> None:
         """Kill the program that runs, from another thread; `run` raises TransientDeviceError.
 

@@ -5,7 +5,7 @@ the last thing the script does is to give the file `code` its name. Then the gro
 that nothing stays behind. A second process of the group, asleep, ends the launch on the phone when
 its time is long over, for the case that this machine never comes back.
 
-Nothing wakes up on the phone while the program runs: the shell that started it waits.
+Waiting wakes nothing on the phone while the program runs: the shell that started it waits.
 """
 
 from collections.abc import Callable, Sequence
@@ -111,6 +111,20 @@ def parse_report(told: str) -> LaunchState | None:
     if kind == DONE and not code.isdigit():  # the rename outlived what was written, after a crash
         kind = REBOOTED
     return LaunchState(kind, int(code) if code.isdigit() else None, out, err)
+
+
+def pid_command(launch: PurePosixPath) -> str:
+    """Give the command that prints the id of the program itself, if it runs.
+
+    Beside it the launch's shell has a child that ends the launch one day; it is a copy of that
+    shell, so its command line names the launch.
+    """
+    return (
+        f"d={quote(launch)}; p=$(cat $d/pid) || exit 0\n"
+        'for s in $(grep -lx "PPid:[^0-9]*$p" /proc/[0-9]*/status); do\n'
+        'case $(cat ${s%/status}/cmdline) in *"$d"*) ;; *) s=${s%/status}; echo ${s##*/};; esac\n'
+        "done"
+    )
 
 
 def end_command(launch: PurePosixPath) -> str:

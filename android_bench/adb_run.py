@@ -19,6 +19,7 @@ from android_bench.adb_launch import (
     end_all_command,
     end_command,
     parse_report,
+    pid_command,
     report_command,
     start_command,
 )
@@ -56,13 +57,14 @@ class Launches:
         self._link, self._session, self._return_s = link, session, return_s
         self._numbers = itertools.count(1)
         self._stopped = False
+        self._running: PurePosixPath | None = None
 
     def run(self, argv: Sequence[str], timeout_s: float) -> Completed:
         """Run a program and wait for it. See `AdbDevice.run`."""
         start_ns = time.perf_counter_ns()
         deadline_s = time.monotonic() + timeout_s
         launch = self._session.folder / f".launch-{next(self._numbers)}"
-        self._stopped = False
+        self._stopped, self._running = False, launch
         try:
             state = self._start(launch, argv, timeout_s)
             while state.kind == RUNNING and time.monotonic() < deadline_s:
@@ -77,10 +79,23 @@ class Launches:
         except BaseException:
             self._give_up(launch)
             raise
+        finally:
+            self._running = None
         exit_code = state.exit_code if state.kind == DONE else None
         if exit_code in NO_PROGRAM or (exit_code == 1 and NO_PROGRAM_OF_MKSH in stderr):
             raise self._refused(argv, stderr)
         return Completed(exit_code, stdout, stderr, time.perf_counter_ns() - start_ns)
+
+    def pid(self) -> int | None:
+        """Give the id of the program that runs, from another thread.
+
+        Raises:
+            DeviceError: the phone is gone.
+        """
+        if self._running is None:
+            return None
+        told = self._link.shell(pid_command(self._running)).stdout.split()
+        return int(told[0]) if told and told[0].isdigit() else None
 
     def stop(self) -> None:
         """Kill what runs, from another thread; `run` raises then.

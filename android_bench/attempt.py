@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -46,6 +47,7 @@ from android_bench.launch import (
     is_verbose,
 )
 from android_bench.outcome import Outcome, judge, mark_out_of_memory, was_killed
+from android_bench.phone_meminfo import CanTellPid, HeapTold, asking_meminfo, compare_heaps
 from android_bench.protocol import Launch
 from android_bench.rows import OpRow, TelemetryRow
 from android_bench.sensor_text import ANSWER_S, CanQuery
@@ -96,7 +98,7 @@ class Launcher:
         start = self._guard.wait(plan.cooldown_s)
         began, began_ns = datetime.now(UTC), time.perf_counter_ns()
         argv = command_line(target, self.session, mode)
-        completed, later = self._run(argv)
+        completed, later, heaps = self._run(argv, mode)
         outcome = judge(completed, asked_of(target.case, self.session, mode), plan.timeout_s)
         outcome = self._with_evidence(outcome)
         throttled = self._guard.throttled(start, later)
@@ -114,7 +116,10 @@ class Launcher:
             completed.exit_code,
             coverage,
             verdict,
-            conditions(self._guard.sensors, start, later, throttled),
+            conditions(self._guard.sensors, start, later, throttled)
+            | compare_heaps(
+                heaps, memory_rows(outcome.seen, run_id), self._shift_ns(began_ns, outcome.seen)
+            ),
         )
         return Finished(
             run_row(self.session, target, due, ended, run_id),
@@ -131,13 +136,19 @@ class Launcher:
         """Whether launches count instructions: their times and memory are those of an emulator."""
         return self.session.plan.metric == "instructions"
 
-    def _run(self, argv: Sequence[str]) -> tuple[Completed, list[Reading]]:
-        """Run the runner; give the readings during that and after it as well."""
+    def _run(
+        self, argv: Sequence[str], mode: str
+    ) -> tuple[Completed, list[Reading], list[HeapTold]]:
+        """Run the runner; give the readings during that and after it, and what Android counts."""
+        limit_s = self.session.plan.timeout_s
         if not self._info.is_phone:  # this machine's own cores would have to glance
-            return self._device.run(argv, self.session.plan.timeout_s), [self._guard.after()]
-        with self._guard.glancing() as seen:
-            completed = self._device.run(argv, self.session.plan.timeout_s)
-        return completed, [*seen, self._guard.after()]
+            return self._device.run(argv, limit_s), [self._guard.after()], []
+        asking: AbstractContextManager[list[HeapTold]] = nullcontext([])
+        if mode == "memory" and isinstance(self._device, CanTellPid):
+            asking = asking_meminfo(self._device)
+        with self._guard.glancing() as seen, asking as heaps:
+            completed = self._device.run(argv, limit_s)
+        return completed, [*seen, self._guard.after()], heaps
 
     def _final(
         self,
@@ -205,20 +216,24 @@ class Launcher:
     def _telemetry(
         self, run_id: str, readings: Sequence[Reading], began_ns: int, seen: Launch | None
     ) -> tuple[TelemetryRow, ...]:
-        """Give readings as rows, on the device's clock.
-
-        A phone's clock is not ours. What it printed first, it read right after the launch began,
-        so our own distance to that moment is taken from there; the transport's delay is in it.
-        """
-        shift_ns = 0
-        if self._info.is_phone:
-            first = [one.t_ns for one in (seen.memory if seen else ())][:1]
-            shift_ns = (first[0] if first else 0) - began_ns
+        """Give readings as rows, on the device's clock."""
+        shift_ns = self._shift_ns(began_ns, seen)
         return tuple(
             row
             for reading in readings
             for row in telemetry_rows(run_id, reading, reading.at_ns + shift_ns)
         )
+
+    def _shift_ns(self, began_ns: int, seen: Launch | None) -> int:
+        """Give what our own clock has to be moved by to be the device's.
+
+        A phone's clock is not ours. What it printed first, it read right after the launch began,
+        so our own distance to that moment is taken from there; the transport's delay is in it.
+        """
+        if not self._info.is_phone:
+            return 0
+        first = [one.t_ns for one in (seen.memory if seen else ())][:1]
+        return (first[0] if first else 0) - began_ns
 
     def _with_evidence(self, outcome: Outcome) -> Outcome:
         """Tell a kill for want of memory from any other, where the system says so."""

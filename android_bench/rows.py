@@ -124,6 +124,9 @@ class RunRow:
     peak_pss_bytes: int | None = None
     peak_sampled_rss_bytes: int | None = None
     peak_missed_bytes: int | None = None  # the kernel's high-water mark over the sampled peak
+    # since schema 3: what Android itself counts, asked once that launch runs
+    meminfo_native_heap_bytes: int | None = None  # proportional share, by `dumpsys meminfo`
+    meminfo_diff_pct: float | None = None  # it over our own sum of that moment
 
 
 @dataclass(frozen=True)

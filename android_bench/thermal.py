@@ -1,15 +1,14 @@
 """Launches start cool: wait, within a bound, and tell which ones were throttled all the same."""
 
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
+from android_bench.beside import beside
 from android_bench.rows import TelemetryRow
 from android_bench.sensors import Reading, Sensors
-from deploy.errors import DeviceError
 
 POLL_S = 5.0
 POLLS = 10  # at least, within the bound
@@ -78,32 +77,15 @@ class Guard:
         self._settled = self._settled or not _is_warm(reading)
         return Start(reading, self._clock_ns() - began_ns, gave_up=why is not None)
 
-    @contextmanager
     def glancing(
         self, first_s: float = FIRST_GLANCE_S, every_s: float = GLANCE_EVERY_S
-    ) -> Iterator[list[Reading]]:
+    ) -> AbstractContextManager[list[Reading]]:
         """Glance at the clocks of the device's cores while the block runs; lend what was seen.
 
         The status and the battery change slowly, and asking for them wakes Android's services:
         they are read before and after.
         """
-        seen: list[Reading] = []
-        over = threading.Event()
-
-        def glance() -> None:
-            pause_s = first_s
-            while not over.wait(pause_s):
-                pause_s = every_s
-                with suppress(DeviceError):  # the cable is out; the launch goes on all the same
-                    seen.append(self.sensors.glance())
-
-        thread = threading.Thread(target=glance, daemon=True)
-        thread.start()
-        try:
-            yield seen
-        finally:
-            over.set()
-            thread.join()
+        return beside(self.sensors.glance, first_s=first_s, every_s=every_s)
 
     def after(self) -> Reading:
         """Read the device right after a launch."""

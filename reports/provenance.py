@@ -28,6 +28,7 @@ RESULTS = (
     *("nodes_total", "nodes_on_provider", "partitions_on_provider", "fallback_reasons"),
     *("session_create_ns", "peak_rss_bytes", "peak_native_heap_bytes", "peak_pss_bytes"),
     *("peak_sampled_rss_bytes", "peak_missed_bytes"),
+    *("meminfo_native_heap_bytes", "meminfo_diff_pct"),
 )
 # What differs from launch to launch by nature: said as a range.
 CONDITIONS = (

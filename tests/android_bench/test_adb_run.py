@@ -307,7 +307,7 @@ def test_a_launch_ends_by_itself_where_nobody_comes_back(phone, monkeypatch):
     device.remove()
 
 
-def test_nothing_wakes_up_on_the_phone_while_a_program_runs(phone, device):
+def test_waiting_for_a_program_wakes_nothing_on_the_phone(phone, device):
     device.run(["true"], LIMIT_S)
     os.mkfifo(session_folder(phone) / "pipe")
     with in_background(lambda: device.run(sh("echo begun >begun; read x <pipe"), LIMIT_S)) as done:
@@ -317,3 +317,17 @@ def test_nothing_wakes_up_on_the_phone_while_a_program_runs(phone, device):
         assert len(phone.commands) == commands
         (folder / "pipe").write_text("go\n")
         assert done.result().exit_code == 0
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_the_process_that_runs_is_known_while_it_does(start_phone, profile):
+    phone = start_phone(profile)
+    device = AdbDevice(phone.serial)
+    assert device.running_pid() is None
+    with in_background(lambda: device.run(sh("echo $$ >own; " + WAITS), LIMIT_S)) as done:
+        folder = await_begun(phone)
+        assert device.running_pid() == int((folder / "own").read_text())
+        go(folder)
+        done.result()
+    assert device.running_pid() is None
+    device.remove()

@@ -13,6 +13,7 @@ import pytest
 from bench_examples import QUICK, as_text, calls, launch_records, write_runner
 
 from android_bench.adb import AdbDevice
+from android_bench.phone_meminfo import TOLERANCE_PCT
 from android_bench.programs import Programs
 from android_bench.runner import host_command
 from android_bench.session import bench, is_finished
@@ -123,11 +124,51 @@ def test_a_session_on_a_phone_with_the_real_runner(start_phone, device, case, tm
     assert not list(phone.storage.glob("mofa-deploy/*/*.onnx"))
 
 
+def heap_records(heap_kib):
+    """Give a launch that reads its memory for ten seconds."""
+    sizes = [1024 * heap_kib] * 3 + [0]
+    readings = [
+        {
+            "record": "smaps",
+            "t_ns": 1 + tenths * 10**8,
+            "phase": "steady",
+            "vmas": {"[anon:scudo:primary]": sizes, "": [4096] * 3 + [0]},
+        }
+        for tenths in range(100)
+    ]
+    sampler = {"record": "sampler", "readings": len(readings), "interval_mean_ns": 10**8}
+    *launch, peak, done = launch_records(protocol=2, mode="memory", interval_ms=10, cores_asked="2")
+    return [*launch, *readings, sampler, peak, done]
+
+
+def test_androids_own_sum_of_the_heap_is_beside_ours(start_phone, device, case, tmp_path):
+    phone = start_phone()  # whose `dumpsys meminfo` says 36000 KiB
+    body = f"import signal; signal.alarm(20); open({str(tmp_path / 'runs')!r}).read()"
+    os.mkfifo(tmp_path / "runs")
+    timed = "if '--mode' not in sys.argv: sys.exit(1)"
+    runner = write_runner(tmp_path, f"{timed}\n{body}", prints=as_text(heap_records(35_000)))
+
+    def end():  # with the second question, when the first has its answer
+        (tmp_path / "runs").write_text("")
+
+    phone.when("dumpsys meminfo", lambda: phone.when("dumpsys meminfo", end))
+    plan = replace(QUICK, launches=1, memory_launches=1)
+    results = bench(
+        [case], plan, device(phone), tmp_path / "out", runner=runner, files=[Path(runner[-1])]
+    )
+    memory = table(results).set_index("mode").loc["memory"]
+    assert memory["status"] == "ok"
+    assert memory["peak_native_heap_bytes"] == 35_000 * 1024
+    assert memory["meminfo_native_heap_bytes"] == 36_000 * 1024
+    assert memory["meminfo_diff_pct"] == pytest.approx(100 / 35, rel=1e-6)
+
+
 def test_a_session_leaves_rows_to_be_trusted_on_any_phone(any_phone, case, tmp_path):
     emulated = any_phone.info().manufacturer == "Example"
     program, _, library = host_command()
     needed = {"runner": [program, "--library", library], "files": [Path(program), Path(library)]}
-    plan = replace(QUICK, launches=1, memory_launches=1)
+    seconds = 0.0 if emulated else 3.0  # Android takes about one to count a process' memory
+    plan = replace(QUICK, launches=1, memory_launches=1, seconds=seconds)
     results = bench([case], plan, any_phone, tmp_path / "out", **(needed if emulated else {}))
     runs = table(results)
     assert runs["status"].tolist() == ["ok", "ok"]
@@ -136,6 +177,8 @@ def test_a_session_leaves_rows_to_be_trusted_on_any_phone(any_phone, case, tmp_p
     assert runs["peak_pss_bytes"].iloc[1] > 0
     # an emulated phone has this machine's kernel and C library, which name no heap
     assert (runs["peak_native_heap_bytes"].notna().iloc[1]) == (not emulated)
+    if not emulated:
+        assert abs(runs["meminfo_diff_pct"].iloc[1]) <= TOLERANCE_PCT
     assert set(json.loads(table(results, "devices")["sensors"].iloc[0])) >= {"battery", "freq_cap"}
 
 

@@ -1,9 +1,10 @@
 """What a generation of Android answers, as text: its properties, services, settings and files.
 
-A profile is one text file of sections. `== getprop` holds properties as `getprop` prints them,
-`== dumpsys NAME` what a service says, `== settings NAMESPACE` lines of `key=value`, `== tools` the
-programs in its PATH, and `== /a/path` the content of a file. `== daemon` says how its adb daemon
-talks: `features`, `max_data_bytes` and `terminal` (whether the old shell is a terminal).
+A profile is one text file of sections. `== getprop` holds properties as `getprop` prints them, `==
+dumpsys NAME` what a service says, `== dumpsys NAME PID` what it says of a process, `== settings
+NAMESPACE` lines of `key=value`, `== tools` the programs in its PATH, and `== /a/path` the content
+of a file. `== daemon` says how its adb daemon talks: `features`, `max_data_bytes` and `terminal`
+(whether the old shell is a terminal).
 """
 
 import re

@@ -27,7 +27,10 @@ STAND_INS = {
         if [ $# -gt 0 ]; then sed -n "s/^\\[$1\\]: \\[\\(.*\\)\\]\\$/\\1/p" "$PHONE/properties"
         else cat "$PHONE/properties"; fi""",
     "dumpsys": """
-        if [ -s "$PHONE/services/$1" ]; then cat "$PHONE/services/$1"
+        if [ $# = 2 ] && [ -s "$PHONE/services/$1 PID" ]; then
+            if [ -d "/proc/$2" ]; then sed "s/PID/$2/" "$PHONE/services/$1 PID"
+            else echo "No process found for: $2"; fi
+        elif [ -s "$PHONE/services/$1" ]; then cat "$PHONE/services/$1"
         else echo "Can't find service: $1" >&2; fi""",
     "settings": """
         file="$PHONE/settings/$2/$3"
