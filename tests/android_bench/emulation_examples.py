@@ -1,6 +1,5 @@
 """How the tests of the emulated runner start it, with the counter or without."""
 
-import os
 import subprocess
 
 import pytest
@@ -33,7 +32,7 @@ def emulate(folder, program, *words, plugin=True):
     return subprocess.run(
         [*map(str, command), str(program), *map(str, words)],
         cwd=folder,
-        env={**os.environ, **loading(pieces.emulator.libraries)},
+        env=dict(loading(pieces.emulator.libraries)),  # which the guest inherits
         capture_output=True,
         text=True,
         timeout=120,
