@@ -1,4 +1,4 @@
-"""Who computed it, where the time went, and which launches did not end well."""
+"""Who computed it, where the time or the instructions went, and which launches went wrong."""
 
 import json
 from collections.abc import Hashable, Mapping
@@ -95,42 +95,46 @@ def _reasons(text: object) -> list[str]:
 
 
 def top_operators(frames: Frames, summary: pd.DataFrame) -> list[PageTable]:
-    """Give a table a profiled case: the operators that took most of the time."""
-    times = dict(iter(_operator_times(frames).groupby(CASE_KEY)))
+    """Give a table a profiled case: the operators that took most of its time or instructions."""
+    costs = dict(iter(operator_costs(frames).groupby(CASE_KEY)))
     return [
-        _operator_table(label, times[key])
+        _operator_table(label, costs[key])
         for key, label in labels_by_case(summary).items()
-        if key in times
+        if key in costs
     ]
 
 
-def _operator_times(frames: Frames) -> pd.DataFrame:
-    """Give ms an inference of each operator and provider, a mean over a case's profiled launches.
+def operator_costs(frames: Frames) -> pd.DataFrame:
+    """Give what an inference costs in each operator, a mean over a case's profiled launches.
 
     Returns:
-        Columns of the case, op_type, provider, is_partition, ms and nodes.
+        Columns of the case, op_type, provider, is_partition, nodes, and cost: ms, or millions of
+        instructions where is_counted says so. A case has one or the other.
     """
     ops = frames.ops.merge(frames.runs[["run_id", *CASE_KEY]], on="run_id")
     inferences = ops.groupby("run_id")["calls"].transform("max").clip(lower=1)
     launches = ops.groupby(CASE_KEY)["run_id"].transform("nunique")
     ms = ops["total_ns"].astype("float64") / inferences.astype("float64") / launches / 1e6
-    ops = ops.assign(ms=ms, nodes=1.0 / launches)
-    by = [*CASE_KEY, "op_type", "provider", "is_partition"]
-    return ops.groupby(by)[["ms", "nodes"]].sum().reset_index()
+    counted = ops["instructions"].notna()
+    of_counts = ops["instructions"].astype("float64") / launches / 1e6  # of one inference already
+    ops = ops.assign(cost=ms.mask(counted, of_counts), is_counted=counted, nodes=1.0 / launches)
+    by = [*CASE_KEY, "op_type", "provider", "is_partition", "is_counted"]
+    return ops.groupby(by)[["cost", "nodes"]].sum().reset_index()
 
 
-def _operator_table(label: str, times: pd.DataFrame) -> PageTable:
-    whole_ms = times["ms"].sum() or 1.0
-    ranked = times.sort_values("ms", ascending=False, kind="stable")
+def _operator_table(label: str, costs: pd.DataFrame) -> PageTable:
+    whole = costs["cost"].sum() or 1.0
+    ranked = costs.sort_values("cost", ascending=False, kind="stable")
     rows = [
-        _operator_row(_operator(row), str(row["provider"]), row["nodes"], row["ms"], whole_ms)
+        _operator_row(_operator(row), str(row["provider"]), row["nodes"], row["cost"], whole)
         for _, row in ranked.iloc[:_MOST_OPERATORS].iterrows()
     ]
     rest = ranked.iloc[_MOST_OPERATORS:]
     if len(rest):
         name = f"{counted(len(rest), 'other')}"
-        rows += [_operator_row(name, DASH, rest["nodes"].sum(), rest["ms"].sum(), whole_ms)]
-    columns = ("operator", "provider", "nodes", "ms", "share")
+        rows += [_operator_row(name, DASH, rest["nodes"].sum(), rest["cost"].sum(), whole)]
+    unit = "M instructions" if costs["is_counted"].any() else "ms"
+    columns = ("operator", "provider", "nodes", unit, "share")
     return PageTable(label, columns, tuple(rows), ("provider",))
 
 
@@ -139,14 +143,14 @@ def _operator(row: pd.Series) -> str:
 
 
 def _operator_row(
-    name: str, provider: str, nodes: float, ms: float, whole_ms: float
+    name: str, provider: str, nodes: float, cost: float, whole: float
 ) -> tuple[Cell, ...]:
-    pct = 100 * ms / whole_ms
+    pct = 100 * cost / whole
     return (
         words(name),
         words(provider),
         number(f"{nodes:.0f}", nodes),
-        number(three_digits(ms), ms),
+        number(three_digits(cost), cost),
         number(f"{pct:.1f} %", pct, pct),
     )
 

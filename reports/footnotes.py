@@ -9,7 +9,7 @@ import pandas as pd
 from reports.frame import Frames
 from reports.launches import CASE_KEY
 from reports.stats import ENOUGH_LAUNCHES, MIN_LAUNCHES
-from reports.summary import abi_family
+from reports.summary import MAIN_MODES, abi_family
 
 Case = dict[Hashable, Any]  # a row of the summary
 
@@ -49,7 +49,7 @@ class Footnotes:
             "throttled": lambda: (
                 f"throttled in {row['n_throttled']} of {counted(row['n_launches'], 'launch')}"
             ),
-            "foreign_target": lambda: foreign(row["target"], abi_family(row["abi"])),
+            "foreign_target": lambda: foreign(row),
             "output_changes": lambda: "its output changes from launch to launch on the same input",
             "peak_not_reset": lambda: "the peak includes the start of the process",
         }
@@ -73,7 +73,7 @@ class Footnotes:
 def footnotes(frames: Frames) -> Footnotes:
     """Read from the rows what the footnotes on their cases need."""
     runs = frames.runs
-    bad = runs.loc[(runs["status"] != "ok") & (runs["mode"] == "latency")]
+    bad = runs.loc[(runs["status"] != "ok") & runs["mode"].isin(MAIN_MODES)]
     failed: dict[tuple[str, str], str] = {}
     ends = bad.groupby([*CASE_KEY, "status"]).size().reset_index(name="count")
     for session, case, status, count in ends.itertuples(index=False, name=None):
@@ -127,9 +127,12 @@ def few(n_launches: int) -> str:
     )
 
 
-def foreign(target: str, family: str) -> str:
+def foreign(row: Case) -> str:
     """Say that a file ran on other hardware than it was made for."""
+    target, family = row["target"], abi_family(row["abi"])
     about = "a phone" if target.startswith("arm") else target
+    if row["is_counted"]:
+        return f"made for {target}; its instructions on {family} say nothing about {about}"
     return f"made for {target}; its time on {family} says nothing about {about}"
 
 

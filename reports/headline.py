@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from reports.instruction_table import fewer, ratio_said
+from reports.instructions import millions
 from reports.summary import case_labels
 from reports.tables import DASH, counted, fixed, rounded
 
@@ -13,7 +15,7 @@ _MOST_NAMED = 3  # graphs of one warning
 
 # flag -> what it means, in the words of a warning
 _WARNINGS = {
-    "wrong_output": "wrong output, not timed",
+    "wrong_output": "wrong output, left out",
     "redone_launches": "launches taken again",
     "imported": "from another tool",
     "provider_fallback": "the provider took no node",
@@ -79,7 +81,9 @@ def card_groups(summary: pd.DataFrame, baseline_kind: str) -> list[CardGroup]:
 
 
 def _cards(summary: pd.DataFrame, baseline_kind: str) -> tuple[Card, ...]:
-    """Give the fastest graph that is made for this machine, next to the baseline."""
+    """Give the best graph that is made for this machine, next to the baseline."""
+    if summary["is_counted"].any():
+        return _count_cards(summary, baseline_kind)
     at_home = ~summary["flags"].str.contains("foreign_target")
     measured = summary[at_home & summary["latency_median_ms"].notna()]
     if measured.empty:
@@ -97,6 +101,38 @@ def _cards(summary: pd.DataFrame, baseline_kind: str) -> tuple[Card, ...]:
         _quality_card(best, baseline),
     )
     return tuple(card for card in cards if card is not None)
+
+
+def _count_cards(summary: pd.DataFrame, baseline_kind: str) -> tuple[Card, ...]:
+    """Give the graph with the fewest instructions that is made for this processor."""
+    summary = summary.assign(
+        label=case_labels(summary), ratio=fewer(summary, baseline_kind)
+    ).reset_index(drop=True)
+    at_home = ~summary["flags"].str.contains("foreign_target")
+    measured = summary[at_home & summary["instructions"].notna()]
+    if measured.empty:
+        return ()
+    best = measured.sort_values("instructions", kind="stable").iloc[0]
+    of_kind = summary[(summary["kind"] == baseline_kind).fillna(False)]
+    baseline = of_kind.iloc[0] if len(of_kind) else None
+    what = (best["label"], "one steady inference, counted exactly")
+    figure = f"{millions(best['instructions'])} M instructions"
+    cards = (
+        Card("Fewest instructions", figure, what, weight="leading"),
+        _fewer_card(best, baseline_kind),
+        _smallest_card(summary, baseline),
+        _quality_card(best, baseline),
+    )
+    return tuple(card for card in cards if card is not None)
+
+
+def _fewer_card(best: pd.Series, baseline_kind: str) -> Card:
+    title = f"Against {baseline_kind}"
+    if best["kind"] == baseline_kind:
+        return Card(title, "1×", ("no other graph made for this processor has fewer",))
+    if math.isnan(best["ratio"]):
+        return Card(title, DASH, (f"no {baseline_kind} graph to hold it against",))
+    return Card(title, ratio_said(best["ratio"]), (f"instructions than {baseline_kind}",))
 
 
 def _latency_card(best: pd.Series) -> Card:

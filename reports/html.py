@@ -15,9 +15,11 @@ from markupsafe import Markup
 
 from deploy.errors import DataError
 from reports.execution import failed_launches, failure_logs, provider_coverage, top_operators
+from reports.exporters import superscript
 from reports.frame import Frames
+from reports.grid import Grid
 from reports.headline import card_groups, with_unit
-from reports.page_table import Cell, PageTable
+from reports.page_table import Cell, PageTable, number
 from reports.plots import Plot, draw_all
 from reports.plots.style import DARK, LIGHT
 from reports.provenance import describe
@@ -26,7 +28,23 @@ from reports.tables import COLUMNS, ComparisonTable
 _TEMPLATES = Path(__file__).parent / "templates"
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _BEFORE_MARK = re.compile(r" (?=[⁰¹²³⁴-⁹])")  # a mark stays with the name that it belongs to
-_TOPICS = {"latency": "Latency", "cost": "Memory, quality and size"}
+_TOPICS = {
+    "instructions": "Instructions",
+    "latency": "Latency",
+    "cost": "Memory, quality and size",
+}
+# what stands above the tables of operators: a title and how to read them
+_TIMED = (
+    "Where the time goes",
+    "The operators of each graph, all nodes of a kind together, in ms an inference. From launches "
+    "that were profiled, which slows them: read the shares, not the sums. A partition is many "
+    "nodes that the provider compiled into one.",
+)
+_COUNTED = (
+    "Where the instructions go",
+    "The operators of each graph, all nodes of a kind together, in millions of instructions an "
+    "inference, of a launch that was profiled.",
+)
 
 
 @dataclass(frozen=True)
@@ -49,7 +67,7 @@ class Picture:
 def render_html(
     summary: pd.DataFrame,
     frames: Frames,
-    table: ComparisonTable,
+    table: ComparisonTable | Grid,
     pictures: Sequence[Picture] = (),
     baseline_kind: str = "plain",
 ) -> str:
@@ -58,7 +76,7 @@ def render_html(
     Args:
         summary: what `summarize` and then `add_speed_ups` gave.
         frames: the rows behind it.
-        table: what `comparison_table` made of them.
+        table: what `comparison_table` made of them, or `instruction_table` of counted ones.
         pictures: in the order to show them.
         baseline_kind: the kind that the speed-ups are against.
 
@@ -68,6 +86,7 @@ def render_html(
     parts: dict[str, Any] = {
         "images": _images(pictures),
         "comparison": _comparison(summary, table, baseline_kind),
+        "is_counted": isinstance(table, Grid),
         "plots": _by_topic(draw_all(frames, summary)),
         "coverage": provider_coverage(frames, summary),
         "operators": top_operators(frames, summary),
@@ -81,7 +100,8 @@ def render_html(
             parts,
             models=", ".join(summary["model"].unique()),
             caption=table.caption,
-            notes=table.notes,
+            notes=_notes(table),
+            operators_said=_COUNTED if isinstance(table, Grid) else _TIMED,
             groups=card_groups(summary, baseline_kind),
             topics=_TOPICS,
             sections=_sections(parts),
@@ -100,12 +120,17 @@ def _sections(parts: Mapping[str, Any]) -> list[tuple[str, str]]:
     there = {
         "comparison": "Comparison",
         **{topic: title for topic, title in _TOPICS.items() if parts["plots"][topic]},
-        "execution": "Who computed it" if parts["coverage"] or parts["operators"] else "",
+        "execution": "Who computed it" if _has_execution(parts) else "",
         "failures": "Failed launches" if parts["failures"] else "",
         "pictures": "Before and after" if parts["images"] else "",
         "provenance": "Provenance",
     }
     return [(name, title) for name, title in there.items() if title]
+
+
+def _has_execution(parts: Mapping[str, Any]) -> bool:
+    """Tell whether there is a section on it; operators that were counted have another."""
+    return bool(parts["coverage"] or (parts["operators"] and not parts["is_counted"]))
 
 
 def _environment() -> Environment:
@@ -123,8 +148,12 @@ def _csp_hash(script: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
-def _comparison(summary: pd.DataFrame, table: ComparisonTable, baseline_kind: str) -> PageTable:
+def _comparison(
+    summary: pd.DataFrame, table: ComparisonTable | Grid, baseline_kind: str
+) -> PageTable:
     """Give each cell as its text and the value to sort by; a missing value sorts last."""
+    if isinstance(table, Grid):
+        return _of_grid(table)
     is_baseline = (summary["kind"] == baseline_kind).fillna(False)
     sortable = summary.assign(speed_up=summary["speed_up"].mask(is_baseline, 1.0))
     rows = []
@@ -135,6 +164,25 @@ def _comparison(summary: pd.DataFrame, table: ComparisonTable, baseline_kind: st
         label = _BEFORE_MARK.sub("\u00a0", cells[0].text)
         rows.append((replace(cells[0], text=label, series=place % len(LIGHT)), *cells[1:]))
     return PageTable("Comparison of the graphs", tuple(COLUMNS), tuple(rows))
+
+
+def _of_grid(grid: Grid) -> PageTable:
+    rows = []
+    for place, (label, *cells) in enumerate(grid.rows):
+        marks = "".join(superscript(mark) for mark in grid.marks(label))
+        text = f"{label.text}\u00a0{marks}" if marks else label.text
+        head = Cell(text, repr(float(place)), series=place % len(LIGHT))
+        values = (math.nan if one.value is None else one.value for one in cells)
+        rows.append((head, *map(number, (one.text for one in cells), values)))
+    columns = tuple(column.header for column in grid.columns)
+    return PageTable("Comparison of the graphs", columns, tuple(rows))
+
+
+def _notes(table: ComparisonTable | Grid) -> tuple[str, ...]:
+    if not isinstance(table, Grid):
+        return table.notes
+    marked = (f"{superscript(mark)} {note}" for note, mark in table.footnotes.items())
+    return (*marked, *table.remarks)
 
 
 def _by_topic(plots: list[Plot]) -> dict[str, list[tuple[str, str, Markup]]]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from deploy.errors import RowsError
 from reports.frame import Frames
 from reports.launches import CASE_KEY, wrong_cases
 
@@ -65,15 +66,38 @@ def counts_with(frames: Frames) -> Mapping[str, Any]:
     refuses them.
     """
     told = frames.devices["counts_with"].dropna()
-    return _parsed(told.iloc[0]) if len(told) == 1 else {}
+    return parsed_pins(told.iloc[0]) if len(told) == 1 else {}
 
 
-def _parsed(text: str) -> dict[str, Any]:
+def parsed_pins(text: object) -> dict[str, Any]:
+    """Give the JSON object of `DeviceRow.counts_with`; empty where there is none."""
+    if not isinstance(text, str):
+        return {}
     try:
         found = json.loads(text)
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def refuse_mixed(cases: pd.DataFrame) -> None:
+    """Refuse cases of which some were counted and others timed.
+
+    Args:
+        cases: rows of the summary.
+
+    Raises:
+        RowsError: they are both, naming one of each.
+    """
+    counted = cases["is_counted"].astype(bool)
+    if not counted.any() or counted.all():
+        return
+    one, other = cases[counted].iloc[0], cases[~counted].iloc[0]
+    raise RowsError(
+        f"instructions and times do not stand in one place: {one['device']} counts, and "
+        f"{other['device']} has a clock",
+        "report on each session by itself",
+    )
 
 
 def shape_text(input_shape: object) -> str:

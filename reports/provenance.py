@@ -12,6 +12,7 @@ import pandas as pd
 from android_bench.rows import DeviceRow, RunRow
 from reports.frame import Frames
 from reports.headline import with_unit
+from reports.instructions import parsed_pins
 from reports.launches import CASE_KEY
 from reports.summary import case_labels
 from reports.tables import DASH, counted, fixed
@@ -78,6 +79,7 @@ _NAMES = {
     "cores_asked": "Cores asked for (mask)",
     "cores_granted": "Cores granted (mask)",
     "is_emulator": "An emulator",
+    "emulated_cpu": "Emulated core",
     "thermal_status_start": "Thermal status at the start",
     "thermal_status_max": "Highest thermal status",
     "temp_start_c": "Temperature at the start",
@@ -168,11 +170,13 @@ def _range(name: str, values: pd.Series) -> str:
 
 
 def _device(device: pd.Series) -> tuple[tuple[str, str, bool], ...]:
-    return tuple(
+    told = [
         _fact(one.name, [device[one.name]])
         for one in fields(DeviceRow)
-        if not pd.isna(device[one.name])
-    )
+        if not pd.isna(device[one.name]) and one.name != "counts_with"
+    ]
+    pins = parsed_pins(device["counts_with"])
+    return (*told, *(_fact(f"counted with {name}", [value]) for name, value in pins.items()))
 
 
 def _cases(frames: Frames, summary: pd.DataFrame, own: list[str]) -> list[Facts]:
@@ -191,13 +195,24 @@ def _cases(frames: Frames, summary: pd.DataFrame, own: list[str]) -> list[Facts]
 
 def _measured(case: pd.Series) -> tuple[tuple[str, str, bool], ...]:
     total = case["n_launches"] + case["n_failed"]
+    launches = ("Launches", f"{case['n_launches']} of {total} ok", False)
+    psnr = ("PSNR to fp32", with_unit(case["psnr_vs_fp32_db"], 2, "dB"), False)
+    if case["is_counted"]:
+        steps = {"A steady inference": "instructions", "The first inference": "first_instructions"}
+        steps["Session creation"] = "session_instructions"
+        told = [(name, _instructions(case[column]), False) for name, column in steps.items()]
+        return (launches, *told, psnr)
     return (
-        ("Launches", f"{case['n_launches']} of {total} ok", False),
+        launches,
         ("Steady inferences", str(case["n_samples"]), False),
         ("Session creation", with_unit(case["session_create_ms"], 1, "ms"), False),
         ("First inference", with_unit(case["first_inference_ms"], 1, "ms"), False),
-        ("PSNR to fp32", with_unit(case["psnr_vs_fp32_db"], 2, "dB"), False),
+        psnr,
     )
+
+
+def _instructions(count: float) -> str:
+    return DASH if math.isnan(count) else f"{_grouped(fixed(count, 0))} instructions"
 
 
 def _fact(name: str, values: Iterable[object]) -> tuple[str, str, bool]:

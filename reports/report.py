@@ -4,10 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
+
 from reports.compare import add_speed_ups, speed_ups, summarize
-from reports.exporters import write_frame, write_text
-from reports.frame import load
+from reports.exporters import to_markdown, write_frame, write_text
+from reports.frame import Frames, load
+from reports.grid import Grid
 from reports.html import Picture, render_html
+from reports.instruction_table import instruction_table, with_fewer
+from reports.instructions import refuse_mixed
 from reports.tables import ComparisonTable, comparison_table, render_markdown
 
 
@@ -22,7 +27,7 @@ class ReportFiles:
         summary_parquet: the same.
         runs_csv: one row a launch, all sessions together.
         runs_parquet: the same.
-        table: the comparison table, ready to be printed.
+        table: the comparison table, ready to be printed; of counted instructions, a grid.
     """
 
     html: Path
@@ -31,7 +36,7 @@ class ReportFiles:
     summary_parquet: Path
     runs_csv: Path
     runs_parquet: Path
-    table: ComparisonTable
+    table: ComparisonTable | Grid
 
 
 def build_report(
@@ -55,12 +60,25 @@ def build_report(
         OutputError: `out` refuses.
     """
     frames = load(*folders)
+    refuse_mixed(frames.summary)
     ratios = speed_ups(frames, baseline_kind)
     summary = add_speed_ups(summarize(frames), ratios)
-    table = comparison_table(summary, frames, baseline_kind)
+    table = _table(summary, frames, baseline_kind)
+    if isinstance(table, Grid):
+        summary = with_fewer(summary, baseline_kind)
     page = render_html(summary, frames, table, pictures, baseline_kind)
     summary_csv, summary_parquet = write_frame(summary, out, "summary")
     runs_csv, runs_parquet = write_frame(frames.runs, out, "runs")
-    markdown = write_text(render_markdown(table), out / "comparison.md")
+    markdown = write_text(_markdown(table), out / "comparison.md")
     html = write_text(page, out / "report.html")
     return ReportFiles(html, markdown, summary_csv, summary_parquet, runs_csv, runs_parquet, table)
+
+
+def _table(summary: pd.DataFrame, frames: Frames, baseline_kind: str) -> ComparisonTable | Grid:
+    if summary["is_counted"].all():
+        return instruction_table(summary, frames, baseline_kind)
+    return comparison_table(summary, frames, baseline_kind)
+
+
+def _markdown(table: ComparisonTable | Grid) -> str:
+    return to_markdown(table) if isinstance(table, Grid) else render_markdown(table)

@@ -5,6 +5,7 @@ import pandas as pd
 from deploy.errors import RowsError
 from reports.frame import Frames
 from reports.importers.launches import IMPORTED
+from reports.instructions import COUNT_COLUMNS, count_table
 from reports.launches import CASE_KEY, MIB, steady_quantiles, wrong_cases
 from reports.median_intervals import ENDS, median_intervals
 from reports.stats import ENOUGH_LAUNCHES, MIN_LAUNCHES
@@ -55,13 +56,16 @@ _SUMMARY_COLUMNS += [*_MEDIANS, "p90_ms", "p99_ms", "model_mib", *QUALITY, *_COV
 _SUMMARY_COLUMNS += ["coverage_pct", "model_params", "model_macs", "input_shape", "cores_asked"]
 _SUMMARY_COLUMNS += ["started_at_utc", "model_sha256", "calibration_sha256", "seed", "runtime"]
 _SUMMARY_COLUMNS += ["runtime_version", "graph_opt_level", "session_config", "tool_version"]
-_SUMMARY_COLUMNS += ["fusion", "message", "flags"]
+_SUMMARY_COLUMNS += ["fusion", "message", *COUNT_COLUMNS, "flags"]
+
+# launches of what a session is for; those that watch while they run are not counted among them
+MAIN_MODES = ("latency", "count")
 
 FLAGS = (
     "wrong_output",  # it computed something else: its times are left out
     "failed_launches",  # some launch did not end well
     "redone_launches",  # some launch was taken again
-    "few_launches",  # too few good ones for an interval, or for one that holds 95 %
+    "few_launches",  # too few good ones for an interval that holds 95 %, or for any count
     "imported",  # from another tool's results
     "provider_fallback",  # the provider that was asked for took no node
     "partial_coverage",  # it took some
@@ -104,8 +108,9 @@ def summarize(frames: Frames) -> pd.DataFrame:
 
     Returns:
         Ordered by model and session, then as a line is, plain, fp32, int8, int8-opt, and the rest.
-        Times in ms, sizes in MiB, quality as it was measured when the file was made; missing is
-        NaN. `flags` holds names from `FLAGS`, joined by commas.
+        Times in ms, sizes in MiB, quality as it was measured when the file was made, instructions
+        as `count_table` has them; missing is NaN. A case has times or counts, not both. `flags`
+        holds names from `FLAGS`, joined by commas.
 
     Raises:
         RowsError: launches of one case describe it differently.
@@ -120,6 +125,7 @@ def summarize(frames: Frames) -> pd.DataFrame:
     summary["model_mib"] = summary["model_bytes"].astype("float64") / MIB
     summary["precision"] = summary["kind"].map(precision_of)
     _add_coverage(summary, launches)
+    summary[list(COUNT_COLUMNS)] = count_table(frames)
     summary["flags"] = _flags(summary, frames, launches)
     return _ordered(summary.reset_index())[_SUMMARY_COLUMNS]
 
@@ -149,11 +155,11 @@ def _describe_cases(frames: Frames) -> pd.DataFrame:
 
 
 def _count_launches(summary: pd.DataFrame, frames: Frames, launches: pd.DataFrame) -> None:
-    """Add how many launches were timed, failed for good, were taken again, were slowed down."""
-    runs = frames.runs.loc[frames.runs["mode"] == "latency"]
+    """Add how many launches were timed or counted, failed for good, were redone, slowed down."""
+    runs = frames.runs.loc[frames.runs["mode"].isin(MAIN_MODES)]
     last = runs.sort_values("attempt", kind="stable")
     last = last.drop_duplicates([*CASE_KEY, "block"], keep="last")
-    timed = launches.loc[launches["mode"] == "latency"]
+    timed = launches.loc[launches["mode"].isin(MAIN_MODES)]
     slowed = timed.loc[timed["throttled"].fillna(False)]
     counts = {
         "n_launches": timed.groupby(CASE_KEY).size(),
@@ -229,7 +235,9 @@ def _flags(summary: pd.DataFrame, frames: Frames, launches: pd.DataFrame) -> "pd
 def _few(summary: pd.DataFrame, imported: pd.Series) -> pd.Series:
     least = imported.map({True: 0, False: ENOUGH_LAUNCHES}).astype("int64")
     between = imported & (summary["n_launches"] >= MIN_LAUNCHES)
-    return summary["n_launches"] < least.mask(between, ENOUGH_LAUNCHES)
+    # a count repeats: one launch says it all
+    least = least.mask(between, ENOUGH_LAUNCHES).mask(summary["is_counted"], 1)
+    return summary["n_launches"] < least
 
 
 def _is_foreign(summary: pd.DataFrame) -> pd.Series:

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from textwrap import wrap
 from typing import Any
@@ -16,6 +16,7 @@ from rich.text import Text
 from reports.exporters import superscript
 from reports.footnotes import counted, footnotes
 from reports.frame import Frames
+from reports.instructions import shape_text
 from reports.rounding import DASH, decimals, fixed, rounded, with_interval
 from reports.stats import CONFIDENCE
 from reports.summary import case_labels
@@ -46,6 +47,9 @@ COLUMNS = {
     "SSIM": "ssim",
     "file MiB": "model_mib",
 }
+
+
+COUNTED = " Instructions, counted under emulation: no time, and not a phone."
 
 
 @dataclass(frozen=True)
@@ -135,18 +139,29 @@ def caption(summary: pd.DataFrame, frames: Frames) -> str:
     machines = "; ".join(_machine(one) for one in devices.to_dict("records"))
     threads = ", ".join(counted(n, "thread") for n in summary["threads"].dropna().unique())
     providers = _listed(summary["provider"])
-    least, most = summary["n_launches"].min(), summary["n_launches"].max()
-    launches = counted(most, "launch") if least == most else f"{least} to {most} launches"
+    launches = _launches(summary[~summary["is_counted"]]["n_launches"])
     parts = [
         f"{_listed(summary['model'])} on {machines or 'a device that is not told'}",
         threads,
         f"{providers} provider" if providers else "",
         *_runtimes(summary),
-        f"{launches} of each graph",
+        launches,
     ]
+    if summary["is_counted"].all():
+        shapes = dict.fromkeys(map(shape_text, summary["input_shape"].dropna()))
+        parts += [f"input {', '.join(shapes)}"] if shapes else []
+        return f"{', '.join(filter(None, parts))}.{COUNTED}"
     here = devices["is_phone"].notna().any() and not devices["is_phone"].fillna(True).all()
     where = " Measured on this machine, not on a phone." if here else ""
     return f"{', '.join(filter(None, parts))}.{where}"
+
+
+def _launches(counts: "pd.Series[int]") -> str:
+    if counts.empty:
+        return ""
+    least, most = counts.min(), counts.max()
+    several = counted(most, "launch") if least == most else f"{least} to {most} launches"
+    return f"{several} of each graph"
 
 
 def _machine(device: dict[Hashable, Any]) -> str:
@@ -154,7 +169,17 @@ def _machine(device: dict[Hashable, Any]) -> str:
     cores = device["cpu_cores"]
     known = [device["cpu"], pd.NA if pd.isna(cores) else counted(cores, "core"), device["abi"]]
     told = ", ".join(str(one) for one in known if not pd.isna(one))
-    return f"{device['name']} ({told})" if told else str(device["name"])
+    name = device_said(device)
+    return f"{name} ({told})" if told else name
+
+
+def device_said(device: Mapping[Hashable, Any]) -> str:
+    """Give a device's name, and that it is emulated where it counts instructions."""
+    return (
+        f"{device['name']}, emulated"
+        if isinstance(device["emulated_cpu"], str)
+        else str(device["name"])
+    )
 
 
 def _listed(values: "pd.Series[str]") -> str:

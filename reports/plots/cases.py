@@ -21,7 +21,7 @@ class Plot:
     """One picture with what to say beside it.
 
     Attributes:
-        topic: the section it belongs to: latency or cost.
+        topic: the section it belongs to: instructions, latency or cost.
         title: what it shows.
         note: how to read it.
         svg: an `<svg>` element, safe to put into a page as it is.

@@ -355,4 +355,4 @@ def repeated(frames: Frames, times: int) -> Frames:
             ("ops", frames.ops),
         )
     }
-    return Frames(**many, devices=frames.devices)
+    return Frames(**many, counts=frames.counts, devices=frames.devices)
