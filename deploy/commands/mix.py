@@ -1,4 +1,4 @@
-"""Put as little in float as keeps the user's bounds on the dB lost, and show each layer's cost."""
+"""Put in float what keeps the user's bounds on the dB lost, and show what each layer costs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,9 @@ from deploy.commands.sensitivity import plot_sensitivity
 from deploy.errors import FidelityError, UsageError
 from deploy.files import unfinished
 from deploy.inference import open_run
+from deploy.kernel_costs import KERNELS, GraphCost
 from deploy.onnx_file import load_graph
+from deploy.placement import PRESETS, Placement
 from deploy.precision import Layer, Mix, cheapest_mix, layers_of, most_judgements, unmet
 from deploy.quantize import (
     MIN_PSNR_VS_FP32_DB,
@@ -105,10 +107,15 @@ def _mixed(
     def build(one: Recipe) -> onnx.ModelProto:
         return integer_graph(base, question.target, one, input_range=question.input_range)
 
-    def layers_of_preset(preset: str) -> list[Layer]:
+    def placement(preset: str) -> Placement:
         started = Recipe(preset=preset, method=recipe.method, float_nodes=recipe.float_nodes)
-        placement = placement_of(graph, question.target, started, input_range=question.input_range)
-        return layers_of(graph, placement)
+        return placement_of(graph, question.target, started, input_range=question.input_range)
+
+    def layers_of_preset(preset: str) -> list[Layer]:
+        return layers_of(graph, placement(preset))
+
+    kernels = KERNELS[question.target.hardware]
+    costs = {name: GraphCost(graph, placement(name), kernels) for name in PRESETS}
 
     def search(bound_db: float) -> Mix:
         counts = [len(layers_of_preset(one)) for one in {recipe.preset, "accurate"}]
@@ -119,6 +126,7 @@ def _mixed(
                 layers_of_preset,
                 build,
                 lambda made: goal.of_score(judge(made)),
+                cost=lambda one: costs[one.preset].of(one.float_nodes),
                 on_trial=lambda done, most: judged(done),
             )
 

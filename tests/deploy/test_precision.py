@@ -16,6 +16,8 @@ from deploy.export import export
 from deploy.fidelity import Probe, psnr_between_db, tiles
 from deploy.float_layers import MOST_CONVOLUTIONS
 from deploy.inference import open_run
+from deploy.kernel_costs import X86 as X86_KERNELS
+from deploy.kernel_costs import GraphCost
 from deploy.placement import TARGETS, place
 from deploy.precision import (
     MOST_LAYERS,
@@ -42,7 +44,8 @@ class Network:
 
     def __init__(self, noise, costs, in_accurate=(), floor=0.0):
         self.noise = {f"n{place}": one for place, one in enumerate(noise)}
-        self.layers = [Layer(f"n{p}", (f"n{p}",), "Conv", cost) for p, cost in enumerate(costs)]
+        self.layers = [Layer(f"n{place}", (f"n{place}",), "Conv") for place in range(len(costs))]
+        self.costs = {f"n{place}": cost for place, cost in enumerate(costs)}
         self.in_accurate = {f"n{place}" for place in in_accurate}  # float by the preset
         self.floor = floor
         self.judged = []
@@ -61,11 +64,12 @@ class Network:
         return math.inf if power == 0 else -10 * math.log10(power)
 
     def cost(self, recipe):
-        in_float = self.build(recipe)
-        return sum(layer.cost for layer in self.layers if layer.name in in_float)
+        return sum(self.costs[name] for name in self.build(recipe))
 
     def mix(self, bound_db, recipe=Recipe()):
-        return cheapest_mix(recipe, bound_db, self.of_preset, self.build, self.judge)
+        return cheapest_mix(
+            recipe, bound_db, self.of_preset, self.build, self.judge, cost=self.cost
+        )
 
 
 @st.composite
@@ -101,7 +105,7 @@ def test_no_graph_judged_that_meets_the_bound_is_cheaper(network, bound_db):
     tried = mix.trials[mix.trials["db"] >= bound_db]
     if mix.met:
         assert network.cost(mix.recipe) == pytest.approx(tried["cost"].min())
-        assert network.cost(mix.recipe) <= sum(layer.cost for layer in network.layers) * (1 + 1e-9)
+        assert network.cost(mix.recipe) <= sum(network.costs.values()) * (1 + 1e-9)
 
 
 @given(networks(), BOUNDS_DB)
@@ -113,6 +117,7 @@ def test_judgements_are_bounded_and_none_is_made_twice(network, bound_db):
         network.of_preset,
         network.build,
         network.judge,
+        cost=network.cost,
         on_trial=lambda done, most: told.append((done, most)),
     )
     counts = (len(network.of_preset(preset)) for preset in ("fast", "accurate"))
@@ -151,11 +156,33 @@ def test_nodes_that_the_recipe_keeps_in_float_stay_there():
 
 def test_of_a_layer_only_the_nodes_that_matter_stay_in_float():
     network = Network([1e-4, 1e-8, 1e-8, 1e-5], [1, 5, 3, 2])
-    first = Layer("n0 to n2", ("n0", "n1", "n2"), "3 Conv", 9.0, costs=(1.0, 5.0, 3.0))
+    first = Layer("n0 to n2", ("n0", "n1", "n2"), "3 Conv")
     network.of_preset = lambda preset: [first, network.layers[3]]
     mix = network.mix(45)
     assert mix.recipe.float_nodes == ("n0",)
     assert mix.trials["cost"].iloc[-1] == 1.0
+
+
+def test_float_that_is_faster_goes_with_the_layer_that_makes_it_so():
+    network = Network([1e-4, 1e-4, 1e-9], [10, 10, 10])
+    together = {("n0", "n2"): -50}  # that is dear alone, and free beside its neighbour
+    network.cost = lambda recipe: (
+        sum(network.costs[name] for name in recipe.float_nodes)
+        + (together[("n0", "n2")] if {"n0", "n2"} <= set(recipe.float_nodes) else 0)
+    )
+    mix = network.mix(39)
+    assert mix.recipe.float_nodes == ("n0", "n2")
+    assert mix.trials["cost"].min() == -30
+
+
+def test_what_costs_nothing_in_float_goes_before_what_gains():
+    network = Network([1e-4, 1e-4, 1e-4], [5, -1, 1])
+    assert network.mix(36.9).recipe.float_nodes == ("n1",)
+    assert network.mix(39).recipe.float_nodes == ("n1", "n2")
+
+
+def test_a_recipe_that_meets_the_bound_is_kept_where_float_would_be_faster():
+    assert Network([1e-5], [-1]).mix(30).recipe == Recipe()
 
 
 def test_many_layers_are_judged_in_groups_and_mixed_one_by_one():
@@ -169,10 +196,9 @@ def test_many_layers_are_judged_in_groups_and_mixed_one_by_one():
 
 
 def test_a_judge_without_a_number_meets_nothing():
-    mix = cheapest_mix(
-        Recipe(), 30, Network([1.0], [1]).of_preset, lambda recipe: recipe, lambda _: math.nan
-    )
-    assert not mix.met
+    network = Network([1.0], [1])
+    network.judge = lambda _: math.nan
+    assert not network.mix(30).met
 
 
 def test_a_bound_that_cannot_be_met_is_refused_with_the_best_reached():
@@ -187,7 +213,12 @@ def test_sensitivity_has_a_row_a_layer_the_most_for_its_cost_first():
     network = Network([1e-5, 1e-4, 1e-4], [1, 10, 1])
     told = []
     table = sensitivity(
-        Recipe(), network.layers, network.build, network.judge, lambda *done: told.append(done)
+        Recipe(),
+        network.layers,
+        network.build,
+        network.judge,
+        cost=network.cost,
+        on_layer=lambda *done: told.append(done),
     )
     assert list(table["layer"]) == ["n2", "n1", "n0"]
     assert table["gain_db"][0] == pytest.approx(10 * math.log10(2.1e-4 / 1.1e-4))
@@ -225,12 +256,6 @@ def test_what_is_in_float_already_is_no_layer():
     assert [one.nodes for one in found] == [("a",)]
 
 
-def test_cost_is_multiply_adds_and_what_is_read_and_written():
-    (one,) = layers("y = Conv(x, w)", **conv_weights("w", outputs=8))
-    pixels = 8 * 8
-    assert one.cost == pixels * (4 * 8 + 12 * (4 + 8))
-
-
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
     """Give the trained demo network as float graph, and a way to judge its recipes."""
@@ -261,6 +286,9 @@ class Demo:
     def build(self, recipe):
         return write_qdq(self.model, self.place(recipe), self.ranges, self.target)
 
+    def cost(self, recipe):
+        return GraphCost(self.model, self.place(recipe), X86_KERNELS).of(())
+
     def judge(self, graph):
         return psnr_between_db(self.truth, self.outputs(graph))
 
@@ -268,7 +296,8 @@ class Demo:
 @pytest.mark.slow
 def test_the_stream_of_full_resolution_gains_the_most_on_the_demo_network(demo):
     found = layers_of(demo.model, demo.place(Recipe()))
-    table = sensitivity(Recipe(), found[:5], demo.build, demo.judge).set_index("layer")
+    table = sensitivity(Recipe(), found[:5], demo.build, demo.judge, cost=demo.cost)
+    table = table.set_index("layer")
     streams = [one for one in found if one.op.endswith("Add")]
     assert table["gain_db"].idxmax() == streams[0].name
     assert table["gain_db"][streams[0].name] > 0.5
