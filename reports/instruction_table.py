@@ -11,7 +11,7 @@ import pandas as pd
 from reports.footnotes import footnotes
 from reports.frame import Frames
 from reports.grid import Cell, Column, Grid, words
-from reports.instructions import millions
+from reports.instructions import counts_with, millions
 from reports.rounding import DASH, fixed, three_digits
 from reports.summary import case_labels
 from reports.tables import caption
@@ -65,7 +65,18 @@ def instruction_table(summary: pd.DataFrame, frames: Frames, baseline_kind: str 
     if any(one.value not in (None, 1.0) for one in (row[2] for row in rows)):
         against = f"Against {baseline_kind}: how many times fewer or more instructions."
         remarks.insert(1, against)
+    remarks += _taken_with(frames)
     return Grid(caption(cases, frames), _columns(baseline_kind), tuple(rows), tuple(remarks))
+
+
+def _taken_with(frames: Frames) -> list[str]:
+    told = counts_with(frames)
+    if not told:
+        return []
+    return [
+        f"Counted by qemu {told.get('qemu', '?')} with onnxruntime {told.get('onnxruntime', '?')} "
+        f"on an emulated {told.get('cpu', '?')}; with others, counts are others."
+    ]
 
 
 def _columns(baseline_kind: str) -> tuple[Column, ...]:

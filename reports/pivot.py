@@ -16,8 +16,8 @@ from reports.grid import Grid
 from reports.layout import AT, Layout, Slot, columns_of, filled, in_order
 from reports.rounding import DASH
 from reports.summary import kind_place
-from reports.tables import caption
-from reports.values import DIMENSIONS, VALUES, checked
+from reports.tables import caption, counted
+from reports.values import DIMENSIONS, OF_A_CLOCK, OF_A_COUNTER, VALUES, checked
 
 # What rows of one table share unless it tells them apart: the column, and how it is asked for.
 _ALIKE = {
@@ -109,6 +109,7 @@ def laid_out(
         RowsError: the cases are unlike in what the layout does not tell apart.
     """
     axes = {*layout.rows, *(name for slot in layout.slots for name in slot.where)}
+    cases, left_out = _of_one_metric(cases, layout)
     _refuse_sizes(cases, axes)
     forced = _unlike(cases, frames, axes, force=force)
     rows, shared = filled(layout, _preferred(cases), footnotes(frames), baseline_kind)
@@ -116,8 +117,41 @@ def laid_out(
     remarks = [VALUES[name].remark for name in shown]
     if "speed_up" in shown:
         remarks += [f"Speed-up is against {baseline_kind}, block by block; above 1 is faster."]
+    remarks += left_out
     every = (*forced, *(f"All: {text}." for text in shared), *filter(None, remarks))
     return Grid(caption(cases, frames), tuple(columns_of(layout)), rows, (*every, *layout.remarks))
+
+
+def _of_one_metric(cases: pd.DataFrame, layout: Layout) -> tuple[pd.DataFrame, list[str]]:
+    """Leave out what was counted of a table of times, or what was timed of one of counts.
+
+    Returns:
+        The cases that are left, and what to say of the others.
+
+    Raises:
+        UsageError: the table asks for both.
+        RowsError: no case is left.
+    """
+    values = dict.fromkeys(name for slot in layout.slots for name in slot.values)
+    times = [name for name in values if name in OF_A_CLOCK]
+    counts = [name for name in values if name in OF_A_COUNTER]
+    if times and counts:
+        raise UsageError(
+            f"{counts[0]} and {times[0]} do not stand in one table: instructions are no time",
+            "ask for one table of each",
+        )
+    if not (times or counts):
+        return cases, []
+    fits = cases["is_counted"].astype(bool) == bool(counts)
+    others = cases[~fits]
+    if others.empty:
+        return cases, []
+    where = ", ".join(dict.fromkeys(others["device"].fillna("a device that is not told")))
+    what, instead = ("measured in time", "latency") if counts else ("counted", "instructions")
+    if not fits.any():
+        raise RowsError(f"all graphs were {what}, on {where}", f"ask for --value {instead}")
+    graphs = counted(len(others), "graph")
+    return cases[fits], [f"Left out: {graphs} on {where}, {what}: --value {instead} shows them."]
 
 
 def _unlike(cases: pd.DataFrame, frames: Frames, axes: set[str], *, force: bool) -> tuple[str, ...]:

@@ -63,7 +63,7 @@ def build_report(
     refuse_mixed(frames.summary)
     ratios = speed_ups(frames, baseline_kind)
     summary = add_speed_ups(summarize(frames), ratios)
-    table = _table(summary, frames, baseline_kind)
+    table = main_table(summary, frames, baseline_kind)
     if isinstance(table, Grid):
         summary = with_fewer(summary, baseline_kind)
     page = render_html(summary, frames, table, pictures, baseline_kind)
@@ -74,7 +74,12 @@ def build_report(
     return ReportFiles(html, markdown, summary_csv, summary_parquet, runs_csv, runs_parquet, table)
 
 
-def _table(summary: pd.DataFrame, frames: Frames, baseline_kind: str) -> ComparisonTable | Grid:
+def main_table(summary: pd.DataFrame, frames: Frames, baseline_kind: str) -> ComparisonTable | Grid:
+    """Give the table that a report opens with: of times, or of counted instructions.
+
+    Args:
+        summary: what `summarize` and then `add_speed_ups` gave; all timed, or all counted.
+    """
     if summary["is_counted"].all():
         return instruction_table(summary, frames, baseline_kind)
     return comparison_table(summary, frames, baseline_kind)

@@ -77,9 +77,32 @@ VALUES: dict[str, Value] = {
     "params": Value("params M", "params_m", ("model_params",), 3, per=1e6, missing=_UNCOUNTED),
     "macs": Value("MACs G", "macs_g", ("model_macs",), 3, per=1e9, missing=_UNCOUNTED),
     "coverage": Value("nodes on provider %", "coverage_pct", ("coverage_pct",), 0),
+    "instructions": Value(
+        "instructions M", "instructions_m", ("instructions",), 2, per=1e6,
+        remark="Instructions of one steady inference on one thread, counted exactly.",
+    ),
+    "session_instructions": Value(
+        "session creation, instructions M", "session_instructions_m", ("session_instructions",), 2,
+        per=1e6,
+    ),
     "launches": Value("launches", "n_launches", ("n_launches",), 0),
     "samples": Value("samples", "n_samples", ("n_samples",), 0),
 }  # fmt: skip
+
+# what only a device with a clock has, and what only one has that counts
+OF_A_CLOCK: tuple[str, ...] = (
+    "latency",
+    "p90",
+    "p99",
+    "first",
+    "load",
+    "speed_up",
+    "memory",
+    "native",
+    "added",
+)
+OF_A_CLOCK += ("pss", "samples")
+OF_A_COUNTER = ("instructions", "session_instructions")
 
 STAGES = {"plain": "default", "int8-opt": "quantized + optimized"}
 

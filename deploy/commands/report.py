@@ -12,20 +12,21 @@ from skimage.metrics import peak_signal_noise_ratio
 
 from android_bench.session import SESSION_NAME
 from deploy.commands.bench import PICTURES, SESSIONS, SHARP
-from deploy.commands.counts import show_counts
 from deploy.commands.plans import unlike_plans
 from deploy.commands.progress import clock
 from deploy.commands.show import console, print_json
 from deploy.commands.tables import TableRequest, check_format, table_of
 from deploy.errors import RowsError, UsageError
-from reports.compare import add_speed_ups, speed_ups, summarize
+from reports.compare import add_speed_ups, speed_ups
+from reports.exporters import to_rich
 from reports.frame import Frames, load
 from reports.grid import Grid
 from reports.html import Picture
 from reports.importers import FORMATS
 from reports.importers.launches import IMPORTED
-from reports.report import ReportFiles, build_report
-from reports.tables import comparison_table, render_rich
+from reports.instruction_table import with_fewer
+from reports.report import ReportFiles, build_report, main_table
+from reports.tables import ComparisonTable, render_rich
 
 
 def report_table(
@@ -94,8 +95,8 @@ def show_measured(folders: Sequence[Path], as_json: bool, *, several: bool) -> N
     records = []
     for folder in folders:
         frames = load(folder)
-        show = show_counts if (frames.runs["mode"] == "count").any() else show_comparison
-        cases = json.loads(show(frames, as_json).to_json(orient="records"))  # missing: null
+        summary = show_session(frames, as_json)
+        cases = json.loads(summary.to_json(orient="records"))  # missing values become null
         records.append({"session": str(folder), "cases": cases})
         if not as_json:
             console().print(f"rows: {folder}", soft_wrap=True)
@@ -103,13 +104,13 @@ def show_measured(folders: Sequence[Path], as_json: bool, *, several: bool) -> N
         print_json(records if several else records[0])
 
 
-def show_comparison(frames: Frames, as_json: bool) -> pd.DataFrame:
+def show_session(frames: Frames, as_json: bool) -> pd.DataFrame:
     """Give what a session measured; print it, unless JSON is wanted."""
     baseline = _baseline(frames)
-    summary = add_speed_ups(summarize(frames), speed_ups(frames, baseline))
+    summary = add_speed_ups(frames.summary, speed_ups(frames, baseline))
     if not as_json:
-        console().print(render_rich(comparison_table(summary, frames, baseline)))
-    return summary
+        _print(main_table(summary, frames, baseline))
+    return with_fewer(summary, baseline) if summary["is_counted"].all() else summary
 
 
 def show_report(files: ReportFiles, as_json: bool) -> None:
@@ -117,9 +118,17 @@ def show_report(files: ReportFiles, as_json: bool) -> None:
     if as_json:
         print_json(report_paths(files))
         return
-    console().print(render_rich(files.table))
+    _print(files.table)
     for name, path in report_paths(files).items():
         console().print(f"{name}: {path}", soft_wrap=True, highlight=False)
+
+
+def _print(table: ComparisonTable | Grid) -> None:
+    screen = console()
+    if isinstance(table, Grid):
+        screen.print(to_rich(table, screen.width), highlight=False)
+    else:
+        screen.print(render_rich(table))
 
 
 def report_paths(files: ReportFiles) -> dict[str, str]:

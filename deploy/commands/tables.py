@@ -9,14 +9,17 @@ from typing import Any
 from deploy.commands.show import console, print_json
 from deploy.errors import UsageError
 from deploy.zoo.papers import find_table
+from reports.compare import refuse_unlike
 from reports.exporters import FORMATS, to_rich
 from reports.frame import Frames
 from reports.grid import Grid
+from reports.instruction_table import instruction_table
 from reports.pivot import pivot
 from reports.presets import Preset, Printed, find_preset, preset_table
 
 TERMINAL = "terminal"
 _VALUES = ("latency", "speed_up", "memory", "added", "psnr", "ssim", "size")
+_COUNTED_VALUES = ("instructions", "session_instructions", "psnr", "ssim", "size")
 
 
 @dataclass(frozen=True)
@@ -82,11 +85,16 @@ def table_of(frames: Frames, request: TableRequest, baseline_kind: str) -> Grid:
         )
     if request.with_paper:
         raise UsageError("--with-paper goes with a table of the papers", "name one by --preset")
+    counted = bool(frames.summary["is_counted"].all())
+    if counted and not (where or any(one is not None for one in shape)):
+        if not request.force:
+            refuse_unlike(frames)
+        return instruction_table(frames.summary, frames, baseline_kind)
     return pivot(
         frames,
         _names(request.rows) or _told_apart(frames),
         _names(request.columns),
-        _names(request.values) or list(_VALUES),
+        _names(request.values) or list(_COUNTED_VALUES if counted else _VALUES),
         where=where,
         baseline_kind=baseline_kind,
         force=request.force,
