@@ -44,6 +44,9 @@ def tune(
     device: Annotated[
         str, typer.Option(help="a name of `mofa-deploy devices`; phone: the only one")
     ] = "host",
+    cpu: Annotated[
+        str, typer.Option(help="core that arm64 emulates: a53, a76 or i8mm", metavar="CORE")
+    ] = "a76",
     target: Annotated[
         str | None,
         typer.Option(help="to try, by commas  [default: those of the device's processor]"),
@@ -80,12 +83,14 @@ def tune(
     """Measure equal forms of a graph, its types and presets on a device, and write what is best.
 
     One thing is changed at a time, from the default; a candidate that is shown to be slower gets
-    no more launches, and what is not shown to differ stays as it is. The file that it writes is
-    for --tuned of prepare, quantize, optimize and run. Interrupted? The same command goes on.
+    no more launches, and what is not shown to differ stays as it is. With --device arm64 it goes
+    by instructions, which are no time. The file that it writes is for --tuned of prepare,
+    quantize, optimize and run. Interrupted? The same command goes on.
     """
     from android_bench.plan import BenchPlan
-    from deploy.commands.tune import TuneRequest, exported, tune
+    from deploy.commands.tune import exported, tune
     from deploy.commands.tune_builds import Calibration
+    from deploy.commands.tune_state import TuneRequest
     from deploy.commands.tune_table import show_tuned
 
     if source is not None and (model or checkpoint or shape):
@@ -104,7 +109,10 @@ def tune(
     )
     if model is not None:
         source = exported(
-            *(model, checkpoint, read_shape(shape), out), held_out=held_out, device_name=device
+            *(model, checkpoint, read_shape(shape), out),
+            held_out=held_out,
+            device_name=device,
+            cpu=cpu,
         )
     request = TuneRequest(
         source,
@@ -117,5 +125,6 @@ def tune(
         Calibration(data, crops, seed, method, search_on, held_out),
         force,
         not no_touch,
+        cpu,
     )
     show_tuned(*tune(request), json)

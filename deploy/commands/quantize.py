@@ -21,7 +21,6 @@ from deploy.onnx_file import image_input, load_graph
 from deploy.placement import find_target
 from deploy.quantize import quantize, require_quantizable
 from deploy.recipe import DEFAULT_METHOD, Recipe
-from deploy.rewrites.forms import Forms
 from deploy.tuning import Tuned
 
 AUTO = "auto"  # a range method: the one that a search finds best
@@ -42,7 +41,6 @@ def quantize_model(
     method: str = AUTO,
     search_on: Path | None = None,
     tuned: Tuned | None = None,
-    forms: Forms | None = None,
     into: Path | None = None,
 ) -> list[Made]:
     """Calibrate once, choose a recipe once, and quantize for each target.
@@ -50,8 +48,8 @@ def quantize_model(
     Prepares the graph first where needed. With a range method by name nothing is searched.
 
     Args:
-        tuned: what a device chose; its forms are taken.
-        forms: to prepare in; None: those of `tuned`, or those the graph was prepared in already.
+        tuned: what a device chose; its forms are taken, else those that the graph was prepared in
+            already.
         into: where the files go; None: `build`, where the cache is in any case.
     """
     wanted = [find_target(name) for name in targets]
@@ -59,8 +57,7 @@ def quantize_model(
     has_plain = source is None and bool(list_artifacts(build, ("plain",)))
     kinds = ("plain",) if has_plain else ("fp32",)
     given = find_source(source, build, kinds, made_by="mofa-deploy export")
-    if tuned is not None:
-        forms = tuned_forms(tuned, given)
+    forms = None if tuned is None else tuned_forms(tuned, given)
     into = into or build
     graph = load_graph(given.path)
     pipeline = pipeline_of(given)

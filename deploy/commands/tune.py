@@ -1,65 +1,31 @@
 """Let a device choose between equal forms of a graph, types and presets: measure them there."""
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 
 import pandas as pd
 
-from android_bench.device import DeviceInfo
-from android_bench.devices import find_device
-from android_bench.plan import BenchPlan
+from android_bench.device import Device
+from android_bench.devices import find_devices
 from deploy.artifact import Artifact
 from deploy.commands.images import probe_for_artifact
 from deploy.commands.progress import note
 from deploy.commands.stages import export_model, find_source, model_spec
-from deploy.commands.tune_builds import Built, Calibration, Workshop, can_be_made
-from deploy.commands.tune_ledger import Ledger, Tried, as_text
+from deploy.commands.tune_builds import Workshop, can_be_made
+from deploy.commands.tune_confirm import confirm, write_choice
+from deploy.commands.tune_ledger import Ledger, Tried
 from deploy.commands.tune_measure import Stopwatch, plan_for
 from deploy.commands.tune_race import Race, race
-from deploy.commands.tune_space import (
-    DIMENSIONS,
-    difference,
-    others,
-    presets_for,
-    targets_for,
-)
+from deploy.commands.tune_space import DIMENSIONS, difference, others, presets_for, targets_for
+from deploy.commands.tune_state import TuneRequest, Tuning
 from deploy.errors import ArtifactError, FidelityError, GraphError, MofaError, UsageError
 from deploy.fidelity import Probe
 from deploy.files import unfinished
-from deploy.onnx_file import image_input, load_graph
+from deploy.onnx_file import load_graph
 from deploy.quantize import require_quantizable
-from deploy.tuning import Choice, Tuned, TunedOn, write_tuned
-from reports.stats import Estimate, paired_ratio
+from deploy.tuning import Choice, Tuned
 
 FOLDER = "tune"
-CONFIRMING = 1000  # added to the seed: those launches are in another order than those before
-
-
-@dataclass(frozen=True)
-class TuneRequest:
-    """What the command line asks for.
-
-    Attributes:
-        source: a plain model; None: the one in `build`.
-        targets, presets: by commas; None: all that the device's processor takes, and all.
-        max_psnr_drop_db: most that may be lost on held-out images; None: no bound.
-        plan: its launches are those of a candidate that stays to the end.
-        force: measure again what is measured already.
-    """
-
-    source: Path | None
-    build: Path
-    device_name: str
-    plan: BenchPlan
-    targets: str | None = None
-    presets: str | None = None
-    max_psnr_drop_db: float | None = None
-    calibration: Calibration = field(default_factory=Calibration)
-    force: bool = False
-    touch: bool = True
 
 
 def exported(
@@ -70,39 +36,13 @@ def exported(
     *,
     held_out: Path | None,
     device_name: str,
+    cpu: str,
 ) -> Path:
     """Give the plain file of a network by its name, exported where it is not there yet."""
-    find_device(device_name)  # an unknown one shall not cost an export
+    device_of(device_name, cpu)  # an unknown one shall not cost an export
     spec = model_spec(model, checkpoint, shape)
     made, _ = export_model(spec, build, held_out=held_out, dynamic=False, force=False)
     return made.path
-
-
-@dataclass
-class Tuning:
-    """A tuning while it goes on: what it works with, and what it knows.
-
-    Attributes:
-        allowed: targets and presets, in the forms of the default; the first is the default.
-        best: of all that was compared so far.
-        graphs: sha256 of an optimized file -> the candidate that was it first.
-        full: candidate -> what was made of it as the line makes it.
-    """
-
-    request: TuneRequest
-    workshop: Workshop
-    stopwatch: Stopwatch
-    allowed: Sequence[Choice]
-    ledger: Ledger
-    best: Choice
-    graphs: dict[str, str] = field(default_factory=dict)
-    full: dict[Choice, Built] = field(default_factory=dict)
-    confirmed: Estimate | None = None
-
-    @property
-    def start(self) -> Choice:
-        """The default, which all candidates are compared with."""
-        return self.allowed[0]
 
 
 def tune(request: TuneRequest) -> tuple[Tuned, Tuning]:
@@ -130,12 +70,25 @@ def tune(request: TuneRequest) -> tuple[Tuned, Tuning]:
         )
     steps = len(DIMENSIONS) + 1
     confirm(begun, f"tuning, {steps} of {steps}: confirming")
-    return _written(begun), begun
+    return write_choice(begun), begun
+
+
+def device_of(name: str, cpu: str, *, touch: bool = True) -> Device:
+    """Give the one device of that name.
+
+    Raises:
+        UsageError: there is none, or it stands for several.
+        DeviceError: it cannot be used as it is.
+    """
+    found = find_devices(name, touch=touch, cpu=cpu, on_left_out=note)
+    if len(found) > 1:
+        raise UsageError(f"{name!r} is {len(found)} devices", "tune on one at a time")
+    return found[0]
 
 
 def begin(request: TuneRequest) -> Tuning:
     """Check all that can be checked before any work; nothing is made or measured yet."""
-    device = find_device(request.device_name, touch=request.touch)
+    device = device_of(request.device_name, request.cpu, touch=request.touch)
     info = device.info()
     build = request.build
     plain = find_source(request.source, build, ("plain",), made_by="mofa-deploy export")
@@ -187,7 +140,7 @@ def keep_bound(tuning: Tuning) -> None:
         return
     before = tuning.start
     drops = {
-        choice: _full(tuning, choice, f"checking {place} of {len(tuning.allowed)}").drop_db
+        choice: tuning.in_full(choice, f"checking {place} of {len(tuning.allowed)}").drop_db
         for place, choice in enumerate(tuning.allowed, start=1)
     }
     known = {choice: drop for choice, drop in drops.items() if drop is not None}
@@ -204,23 +157,13 @@ def keep_bound(tuning: Tuning) -> None:
     for choice, drop in known.items():
         if choice not in kept:
             why = f"loses {drop:.3f} dB, more than {bound_db:g} dB; not measured"
-            tuning.ledger.add(Tried(_label(before, choice), choice, None, drop, why))
+            tuning.ledger.add(Tried(f"over the bound: {_what(choice)}", choice, None, drop, why))
     if before not in kept:
         note(f"{_what(before)} is over the bound: {_what(kept[0])} stands as the default")
 
 
-def _label(before: Choice, choice: Choice) -> str:
-    return f"over the bound: {_what(choice)}"
-
-
 def _what(choice: Choice) -> str:
     return f"{choice.target} {choice.preset}"
-
-
-def _full(tuning: Tuning, choice: Choice, where: str) -> Built:
-    if choice not in tuning.full:
-        tuning.full[choice] = tuning.workshop.full(choice, where)
-    return tuning.full[choice]
 
 
 def compare(tuning: Tuning, dimension: str, where: str) -> None:
@@ -271,90 +214,11 @@ def _race(tuning: Tuning, names: Sequence[str], files: dict[str, Artifact], wher
 
     def measure(running: Sequence[str], launches: int) -> pd.DataFrame:
         looks.append(launches)
-        wanted = {name: files[name] for name in running}
+        known = tuning.ledger.counted(running)  # a count is the same again
+        wanted = {name: files[name] for name in running if name not in known}
         seed = plan.seed + len(looks) - 1
-        return tuning.stopwatch.measure(wanted, launches, seed, where)
+        return tuning.stopwatch.measure(wanted, launches, seed, where).assign(**known)
 
     return race(
         names, names[0], measure, plan.launches, along=["default"], exact=tuning.stopwatch.counts
     )
-
-
-def confirm(tuning: Tuning, where: str) -> None:
-    """Measure the best anew against the default, both as the line makes them.
-
-    The best of many looks better than it is: only launches that did not choose it can tell. Where
-    they do not show that it is faster, the default stays.
-    """
-    built = _full(tuning, tuning.start, where)
-    tuning.ledger.tried["default"].drop_db = built.drop_db
-    if tuning.best == tuning.start:
-        tuning.ledger.tried["default"].why = "no candidate is shown to be faster: it stays"
-        return
-    name = difference(tuning.best, tuning.start)
-    row = tuning.ledger.tried[name]
-    other = _full(tuning, tuning.best, where)
-    row.drop_db = other.drop_db
-    bound_db = tuning.request.max_psnr_drop_db
-    if bound_db is not None and other.drop_db is not None and other.drop_db > bound_db:
-        row.why = f"loses {other.drop_db:.3f} dB in full, more than {bound_db:g} dB"
-    else:
-        ratio = _confirmed_ratio(tuning, built, other, where)
-        if ratio.high < 1:
-            row.why = f"chosen; measured anew: {as_text(ratio, exact=tuning.ledger.exact)}"
-            tuning.ledger.tried["default"].why = f"slower than {name}"
-            tuning.confirmed = ratio
-            return
-        text = as_text(ratio, exact=tuning.ledger.exact)
-        row.why = f"not shown to be faster when measured anew: {text}"
-    tuning.best = tuning.start
-    tuning.ledger.tried["default"].why = "it stays: no candidate is confirmed to be faster"
-
-
-def _confirmed_ratio(tuning: Tuning, built: Built, other: Built, where: str) -> Estimate:
-    if built.optimized.sha256 == other.optimized.sha256:
-        return Estimate(1.0, 1.0, 1.0, 0)
-    plan = tuning.request.plan
-    files = {"default": built.optimized, "best": other.optimized}
-    measured = tuning.stopwatch.measure(files, plan.launches, plan.seed + CONFIRMING, where)
-    both = measured.dropna()
-    if tuning.stopwatch.counts and len(both):
-        value = float(both["best"].iloc[-1] / both["default"].iloc[-1])
-        return Estimate(value, value, value, len(both))
-    return paired_ratio(both["best"], both["default"])
-
-
-def _written(tuning: Tuning) -> Tuned:
-    """Write what was chosen beside the line, with the table of what was tried."""
-    request, info, plain = tuning.request, tuning.stopwatch.info, tuning.workshop.plain
-    shape = image_input(load_graph(plain.path), plain.path).shape
-    built = tuning.full[tuning.best]
-    ratio = tuning.confirmed or Estimate(1.0, 1.0, 1.0, 0)
-    tuned_on = TunedOn(
-        model=plain.model,
-        model_sha256=plain.sha256,
-        input_shape="x".join(map(str, shape)),
-        device=info.name,
-        device_id=info.device_id,
-        abi=info.abi,
-        metric=tuning.stopwatch.plan.metric,
-        onnxruntime=metadata.version("onnxruntime"),
-        mofa_deploy=metadata.version("mofa-deploy"),
-        optimized_sha256=built.optimized.sha256,
-        ratio=round(ratio.value, 6),
-        ratio_low=round(ratio.low, 6),
-        ratio_high=round(ratio.high, 6),
-        emulated_cpu=info.emulated_cpu,
-        max_psnr_drop_db=request.max_psnr_drop_db,
-        psnr_drop_db=None if built.drop_db is None else round(built.drop_db, 4),
-    )
-    path = request.build / file_name(plain.model, info)
-    tuned = Tuned(tuning.best, tuned_on, tuning.ledger.records(), path)
-    write_tuned(tuned)
-    return tuned
-
-
-def file_name(model: str, info: DeviceInfo) -> str:
-    """Give the name of the file that holds what a device chose for a model."""
-    device = re.sub(r"[^a-z0-9]+", "-", info.name.lower()).strip("-")
-    return f"{model}.tuned-{device}.toml"

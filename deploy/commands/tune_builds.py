@@ -16,6 +16,7 @@ from deploy.commands.mix import Bounds
 from deploy.commands.progress import clock
 from deploy.commands.quantize import AUTO, quantize_model
 from deploy.commands.search import spread
+from deploy.commands.stages import prepare_from
 from deploy.commands.tune_space import forms_name
 from deploy.errors import MofaError, OutputError
 from deploy.fidelity import Probe
@@ -30,6 +31,7 @@ from deploy.targets import find_target
 from deploy.tuning import Choice
 
 QUICK_CROPS = 16  # that a graph is calibrated on while it is only timed
+QUICK_PROBE = 4  # crops that such a graph is checked on
 FULL = "full"  # the folder of what is made as the line makes it
 
 
@@ -102,6 +104,7 @@ class Workshop:
             MofaError: it cannot be made in these forms.
         """
         if choice not in self._quick:
+            self._chosen()  # has a clock of its own, and two cannot be drawn at once
             with clock(f"{where}: making {forms_name(choice.forms)}, {choice.preset}"):
                 self._quick[choice] = self._make_quick(choice)
         return self._quick[choice]
@@ -123,7 +126,10 @@ class Workshop:
     @property
     def _bare(self) -> Probe:
         """Without the pairs: PSNR against fp32 is enough of what is only timed."""
-        return replace(self.probe, name=f"crops of {self.probe.name}", pairs=())
+        few = self.probe.crops[:: max(1, len(self.probe.crops) // QUICK_PROBE)][:QUICK_PROBE]
+        return replace(
+            self.probe, name=f"{len(few)} crops of {self.probe.name}", crops=few, pairs=()
+        )
 
     def _prepared(self, forms: Forms) -> Artifact:
         """Give the float graph; forms that write the same bytes share it, and its calibration."""
@@ -154,9 +160,11 @@ class Workshop:
             MofaError: as `quantize_model` and `optimize`.
         """
         asked = self.calibration
-        into = self.folder / FULL / forms_name(choice.forms) / choice.preset
+        folder = self.folder / FULL / forms_name(choice.forms)
+        into = folder / choice.preset
+        fp32, _ = prepare_from(self.plain, folder, self.probe, False, choice.forms)
         made = quantize_model(
-            self.plain.path,
+            fp32.path,
             self.build,
             targets=[choice.target],
             data=asked.data,
@@ -168,10 +176,9 @@ class Workshop:
             preset=choice.preset,
             method=asked.method,
             search_on=asked.search_on,
-            forms=choice.forms,
             into=into,
         )
-        (fp32, _), *_, (int8, _) = made
+        ((int8, _),) = made
         with clock(f"{where}: optimizing it for {choice.target}") as count:
             probe = replace(self.probe, on_image=count)
             optimized, _ = optimize(int8, find_target(choice.target), into, probe)

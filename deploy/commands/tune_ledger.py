@@ -1,6 +1,6 @@
 """What was tried, and how each candidate did: the rows of the table that a tuning ends with."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,6 +69,11 @@ class Ledger:
         if self.exact and len(found):
             return Estimate(found[-1], found[-1], found[-1], len(found))
         return median_interval(found)
+
+    def counted(self, names: Sequence[str]) -> dict[str, float]:
+        """Give what is known to the last digit of those candidates."""
+        known = [name for name in names if self.exact and self.value(name).n]
+        return {name: self.value(name).value for name in known}
 
     def ratio(self, name: str) -> Estimate:
         """Give the ratio to the start, of launches in the same blocks; below 1 is better."""

@@ -13,7 +13,7 @@ import pandas as pd
 
 from android_bench.device import Device, DeviceInfo
 from android_bench.order import all_slots
-from android_bench.plan import BenchPlan
+from android_bench.plan import BenchPlan, counting
 from android_bench.rows import RunRow
 from android_bench.session import bench
 from deploy.artifact import Artifact
@@ -24,16 +24,10 @@ from deploy.errors import BenchOutputError
 from reports.frame import Frames, load
 from reports.stats import launch_medians
 
-LATENCY, INSTRUCTIONS = "latency", "instructions"
-
 
 def plan_for(plan: BenchPlan, info: DeviceInfo) -> BenchPlan:
     """Give the plan as a device needs it: an emulated processor counts, once and on one thread."""
-    if info.emulated_cpu is None:
-        return plan
-    return replace(
-        plan, metric=INSTRUCTIONS, launches=1, warmup=0, min_runs=1, seconds=0.0, threads=1
-    )
+    return plan if info.emulated_cpu is None else counting(plan)
 
 
 @dataclass
@@ -59,7 +53,7 @@ class Stopwatch:
     @property
     def counts(self) -> bool:
         """Whether it gives instructions, and not milliseconds."""
-        return self.plan.metric == INSTRUCTIONS
+        return self.plan.metric == "instructions"
 
     def measure(
         self, files: Mapping[str, Artifact], launches: int, seed: int, where: str

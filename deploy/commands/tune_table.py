@@ -4,8 +4,8 @@ import numpy as np
 from rich.table import Table
 
 from deploy.commands.show import DASH, console, print_json
-from deploy.commands.tune import Tuning
 from deploy.commands.tune_ledger import as_text
+from deploy.commands.tune_state import Tuning
 from deploy.tuning import Tuned
 from reports.rounding import fixed, with_interval
 from reports.stats import Estimate
