@@ -1,8 +1,9 @@
 """An emulated ARM core as a device: it counts instructions exactly, and has no clock of its own.
 
 A count repeats when everything that the guest can see repeats. So its environment is fixed, its
-files have the same names in a folder of their own, its address space is laid out by the emulator
-alone (-R) from a fixed seed, and it has one thread and one core. Two things spoil counts unless
+files have the same absolute names (the loader and the library keep the path of the folder else, and
+a longer one moves the heap), its address space is laid out by the emulator alone (-R) from a fixed
+seed, and it has one thread and one core. Two things spoil counts unless
 they are stopped: ONNX Runtime's telemetry (1.29 and later, on by default) runs threads of its own,
 and the library asks getcpu before each matrix product (see native/ort_bench.c).
 """
@@ -25,7 +26,7 @@ from android_bench.session_folder import SessionFolder
 NAME = "arm64"
 PAGE_BYTES = 4096  # that the counter and the runner share
 PLUGIN = "counter.so"
-PUT = PurePosixPath("put")  # a name without a folder would not be looked for where the guest is
+GUEST = PurePosixPath("/mofa")  # where the guest sees the session's files, wherever they lie
 # Guest addresses within 256 GiB of our own, so that no layout of the host's shows.
 GUEST_SPACE = "0x4000000000"
 SIGNALLED = 128
@@ -86,13 +87,13 @@ class EmulatedArm:
         )
 
     def push(self, local: Path, name: str) -> PurePosixPath:
-        """Copy a file into the session's folder; give its path there, the same in every session.
+        """Copy a file into the session's folder; give the guest's path of it, never another.
 
         Raises:
             DeviceError: there is no such file, or the temporary folder refuses it.
         """
-        self._folder.put(local, str(PUT / name))
-        return PUT / name
+        self._folder.put(local, _beside(GUEST / name))
+        return GUEST / name
 
     def pull(self, name: str, local: Path) -> None:
         """Copy a file out of the session's folder.
@@ -117,7 +118,7 @@ class EmulatedArm:
         (folder / COUNTER_NAME).write_bytes(bytes(PAGE_BYTES))
         emulator = self.pieces.emulator
         done = run_program(
-            [str(emulator.path), *self._options(), *argv],
+            [str(emulator.path), *self._options(folder), _beside(argv[0]), *argv[1:]],
             folder,
             timeout_s,
             loading(emulator.libraries),
@@ -128,9 +129,10 @@ class EmulatedArm:
         """Remove the session's folder and all in it."""
         self._folder.remove()
 
-    def _options(self) -> list[str]:
+    def _options(self, folder: Path) -> list[str]:
+        self.pieces.make_root(self.cpu, folder)
         return [
-            *("-L", str(self.pieces.root(self.cpu)), "-cpu", self.cpu.qemu),
+            *("-L", str(folder), "-cpu", self.cpu.qemu),
             *("-R", GUEST_SPACE, "-seed", "1"),
             *("-U", "LD_LIBRARY_PATH", "-E", "ORT_DISABLE_TELEMETRY=1"),
             *("-plugin", f"./{PLUGIN},page={COUNTER_NAME}"),
@@ -147,3 +149,8 @@ class EmulatedArm:
             return done
         said = f"{done.stderr.rstrip()}\n{NAME}-{self.cpu.name}: {why}\n"
         return Completed(done.exit_code, done.stdout, said.lstrip(), done.duration_ns)
+
+
+def _beside(path: PurePosixPath | str) -> str:
+    """Give a path of the guest as it is from the session's folder, which the guest has for /."""
+    return str(path).removeprefix("/")

@@ -15,7 +15,7 @@ from deploy.errors import DeviceError, UsageError
 _ARM = "0x41"
 _BASE = "fp asimd evtstrm aes pmull sha1 sha2 crc32 cpuid"
 _DOTPROD = f"{_BASE} atomics fphp asimdhp asimdrdm lrcpc dcpop asimddp"
-_I8MM = f"{_DOTPROD} jscvt fcma ilrcpc uscat flagm i8mm bf16"
+_I8MM = f"{_DOTPROD} jscvt fcma ilrcpc flagm i8mm bf16"
 
 
 @dataclass(frozen=True)
@@ -70,13 +70,16 @@ _TOPOLOGY = {
     "cpu0/cache/index2/shared_cpu_list": "0",
 }
 
+# where ONNX Runtime looks for other processors: those of the host are not the guest's
+_EMPTY_FOLDERS = ("sys/bus/pci/devices", "sys/class/drm", "sys/class/accel")
+
 # The bits of AT_HWCAP and AT_HWCAP2 that a feature of /proc/cpuinfo stands for.
 # Source: Linux, arch/arm64/include/uapi/asm/hwcap.h.
 _HWCAP = {
     **{"fp": 1 << 0, "asimd": 1 << 1, "aes": 1 << 3, "pmull": 1 << 4, "sha1": 1 << 5},
     **{"sha2": 1 << 6, "crc32": 1 << 7, "atomics": 1 << 8, "fphp": 1 << 9, "asimdhp": 1 << 10},
     **{"cpuid": 1 << 11, "asimdrdm": 1 << 12, "jscvt": 1 << 13, "fcma": 1 << 14},
-    **{"lrcpc": 1 << 15, "dcpop": 1 << 16, "asimddp": 1 << 20, "uscat": 1 << 25},
+    **{"lrcpc": 1 << 15, "dcpop": 1 << 16, "asimddp": 1 << 20},
     **{"ilrcpc": 1 << 26, "flagm": 1 << 27},
 }
 _HWCAP2 = {"i8mm": 1 << 13, "bf16": 1 << 14}
@@ -117,7 +120,8 @@ def description_files(cpu: Cpu) -> dict[str, str]:
 
 def description_sha256(cpu: Cpu) -> str:
     """Give one hash of what Linux says of the core."""
-    together = "".join(f"{name}\0{text}\0" for name, text in description_files(cpu).items())
+    parts = [*_EMPTY_FOLDERS, *(part for pair in description_files(cpu).items() for part in pair)]
+    together = "\0".join(parts)
     return hashlib.sha256(together.encode()).hexdigest()
 
 
@@ -129,8 +133,6 @@ def write_description(cpu: Cpu, root: Path) -> None:
     """
     for name, text in description_files(cpu).items():
         path = root / name
-        if path.is_file() and path.read_text() == text:
-            continue
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
@@ -139,6 +141,8 @@ def write_description(cpu: Cpu, root: Path) -> None:
                 f"the description of the {cpu.name}, {path}, cannot be written ({error.strerror})",
                 "let that folder be written: ONNX Runtime crashes at load without it",
             ) from error
+    for name in _EMPTY_FOLDERS:
+        (root / name).mkdir(parents=True, exist_ok=True)
 
 
 def require_features(cpu: Cpu, auxiliary: str) -> None:

@@ -39,6 +39,8 @@ RUNTIME_FILES = (
 )
 # where a system's own packages for cross compiling put them
 SYSTEM_RUNTIME = Path("/usr/aarch64-linux-gnu/lib")
+# below /etc: the host's are of no use to the guest
+_EMPTY_FILES = ("ld.so.cache", "ld.so.preload", "localtime")
 
 _ANSWER_S = 30.0
 
@@ -99,31 +101,31 @@ class Pieces:
         """Give all that a count depends on besides the model."""
         return {**self.identity, "cpu": cpu.name, "description_sha256": description_sha256(cpu)}
 
-    def root(self, cpu: Cpu) -> Path:
-        """Give the folder that the guest sees above the host's files; put right where it is not.
+    def make_root(self, cpu: Cpu, folder: Path) -> None:
+        """Make a folder the guest's /: its libraries, and what Linux says of the core.
+
+        What the guest does not find there, it finds on the host.
 
         Raises:
             DeviceError: it cannot be written.
         """
-        root = self.cache / "roots" / cpu.name
-        libraries = root / "lib"
         try:
-            libraries.mkdir(parents=True, exist_ok=True)
-            for name in RUNTIME_FILES:
-                link, wanted = libraries / name, (self.runtime / name).resolve()
-                if link.resolve() != wanted:
-                    link.unlink(missing_ok=True)
-                    link.symlink_to(wanted)
-            (root / "etc").mkdir(exist_ok=True)
-            for name in ("ld.so.cache", "localtime"):  # the host's are of no use to the guest
-                if not (root / "etc" / name).exists():
-                    (root / "etc" / name).touch()
+            for libraries in (
+                folder / "lib",
+                folder / "lib/aarch64-linux-gnu",
+            ):  # before the host's
+                libraries.mkdir(exist_ok=True)
+                for name in RUNTIME_FILES:
+                    if not (libraries / name).is_symlink():
+                        (libraries / name).symlink_to((self.runtime / name).resolve())
+            (folder / "etc").mkdir(exist_ok=True)
+            for name in _EMPTY_FILES:
+                (folder / "etc" / name).touch()
         except OSError as error:
             raise DeviceError(
-                f"{root} cannot be written ({error.strerror})", "let that folder be written"
+                f"{folder} cannot be written ({error.strerror})", "check its folder (TMPDIR)"
             ) from error
-        write_description(cpu, root)
-        return root
+        write_description(cpu, folder)
 
     def require_core(self, cpu: Cpu) -> None:
         """Check that the emulator has the core, with all that its description claims.
@@ -176,8 +178,8 @@ def find_pieces(cache: Path | None = None) -> Pieces:
         name
         for name, found in {
             _emulator_missing(emulator): emulator is not None and emulator.has_plugins,
-            "the arm64 C and C++ runtimes (package libstdc++6-arm64-cross)": runtime,
-            f"the aarch64 wheel of onnxruntime {version}": library.is_file(),
+            "arm64 C and C++ runtimes (package libstdc++6-arm64-cross)": runtime,
+            f"aarch64 wheel of onnxruntime {version}": library.is_file(),
         }.items()
         if not found
     ]

@@ -1,32 +1,27 @@
 """Count the instructions that ONNX Runtime's aarch64 build executes, on this machine.
 
-    python benchmarks/arm_instructions.py --set-up
-    python benchmarks/arm_instructions.py FILE... [--cpu a76] [--shape 1,3,256,256] [--profile]
+    mofa-deploy runtime add --arm64                       # once
+    python benchmarks/arm_instructions.py FILE... [--cpu a76] [--level all] [--profile]
     python benchmarks/arm_instructions.py --nets all [--size-px 64] [--checkpoint FILE]
 
-The real library of the wheel runs under user-mode emulation, with one thread; a plugin counts.
-Counts repeat to 1e-5 and show a lost fusion or another kernel at once. They are no time:
-they see no caches, no memory, no clock, no second thread. See benchmarks/README.md.
+What `mofa-deploy bench --device arm64` counts, for any file at any level, and for the networks that
+this project promises counts of. They are no time: see benchmarks/README.md.
 """
 
 import argparse
 import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import onnxruntime
-from arm64.cpus import CPUS, Cpu, find_cpu
-from arm64.emulated import Counted, Job, profile
+from arm64.counted import Counted, How, count
 from arm64.goals import goals_markdown
-from arm64.kept import count_once
-from arm64.nets import Net, config_of, find_nets, make_forms
-from arm64.nodes import parse_profile
-from arm64.pieces import Pieces, default_cache, find_pieces
-from arm64.set_up import set_up
+from arm64.nets import Net, find_nets, make_forms
 from arm64.tables import markdown, profile_markdown, row, versions_line
 
+from android_bench.arm64_cpus import CPUS, DEFAULT_CPU, Cpu, find_cpu
+from android_bench.arm64_pieces import find_pieces
+from android_bench.plan import COUNTING_TIMEOUT_S
 from deploy.errors import MofaError, UsageError
 
 PMRID_WEIGHTS = Path(__file__).parents[2] / "shared" / "data" / "pmrid_torch_pretrained.ckp"
@@ -34,33 +29,29 @@ Rows = list[dict[str, Any]]
 
 
 def main() -> int:
-    """Set up, or print one table; give the exit code."""
+    """Print one table; give the exit code."""
     options = _parse()
     try:
-        if options.set_up:
-            set_up(options.cache, onnxruntime.__version__, _say)
-            return 0
         if not options.files and not options.nets:
             raise UsageError("nothing to count", "pass model files, or --nets all")
         cpu = find_cpu(options.cpu)
-        pieces = find_pieces(options.cache, onnxruntime.__version__)
-        counted = _count_files(options, cpu, pieces)
+        identity = find_pieces().counts_with(cpu)
+        counted = _count_files(options, cpu)
         rows = [row(one, one.model.name, counted[0]) for one in counted]
         profiles = []
         if options.profile:
             for one, values in zip(counted, rows, strict=True):
-                nodes = parse_profile(profile(_job(one.model, options), cpu, pieces))
-                values["nodes"] = [asdict(node) for node in nodes]
-                profiles.append(profile_markdown(one, nodes))
-        net_rows, complete = _count_nets(options, cpu, pieces) if options.nets else ([], True)
+                values["nodes"] = _nodes(one)
+                profiles.append(profile_markdown(one))
+        net_rows, complete = _count_nets(options, cpu) if options.nets else ([], True)
         rows += net_rows
     except MofaError as error:
         print(error, file=sys.stderr)
         return 1
     if options.json:
-        print(json.dumps({"taken_with": pieces.identity, "rows": rows}, indent=1))
+        print(json.dumps({"taken_with": identity, "rows": rows}, indent=1))
         return int(not complete)
-    parts = [markdown(rows), goals_markdown(rows), *profiles, versions_line(pieces.identity)]
+    parts = [markdown(rows), goals_markdown(rows), *profiles, versions_line(identity)]
     print("\n".join(part for part in parts if part), end="")
     return int(not complete)
 
@@ -71,10 +62,8 @@ def _parse() -> argparse.Namespace:
     )
     cpus = ", ".join(f"{cpu.name}: {cpu.what}" for cpu in CPUS.values())
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="ONNX models")
-    parser.add_argument("--set-up", action="store_true", help="fetch the pieces, once")
-    parser.add_argument("--cpu", default="a76", help=f"the core: {cpus}  [default: a76]")
-    parser.add_argument("--shape", type=_shape, help="of inputs that are open, N,C,H,W")
-    parser.add_argument("--level", default="all", help="disable, basic, extended or all")
+    parser.add_argument("--cpu", default=DEFAULT_CPU, help=f"the core: {cpus}  [default: a76]")
+    parser.add_argument("--level", help="disable, basic, extended or all  [default: the file's]")
     parser.add_argument(
         "--config",
         action="append",
@@ -82,40 +71,41 @@ def _parse() -> argparse.Namespace:
         help="session config KEY=VALUE, besides the sidecar's; may be repeated",
     )
     parser.add_argument("--runs", type=int, default=2, help="the last one is reported")
-    parser.add_argument("--timeout-s", type=float, default=1800, help="bound on one file")
+    parser.add_argument(
+        "--timeout-s", type=float, default=COUNTING_TIMEOUT_S, help="bound on a file"
+    )
     parser.add_argument("--profile", action="store_true", help="instructions of each node too")
     parser.add_argument("--nets", help="the promised networks in all forms: all, or names")
     parser.add_argument("--size-px", type=int, default=256, help="side of the nets' input")
     parser.add_argument("--checkpoint", type=Path, help="weights of PMRID")
     parser.add_argument("--out", type=Path, default=Path("build/arm64"), help="of the nets' files")
-    parser.add_argument("--cache", type=Path, default=default_cache(), help="of the pieces")
     parser.add_argument("--again", action="store_true", help="count what was counted before too")
     parser.add_argument("--json", action="store_true", help="print JSON for machines")
     return parser.parse_args()
 
 
-def _count_files(options: argparse.Namespace, cpu: Cpu, pieces: Pieces) -> list[Counted]:
+def _count_files(options: argparse.Namespace, cpu: Cpu) -> list[Counted]:
     counted: list[Counted] = []
     for place, file in enumerate(options.files, 1):
-        counted.append(count_once(_job(file, options), cpu, pieces, again=options.again))
+        counted.append(count(file, cpu, _how(options)))
         _say(f"{place}/{len(options.files)} {file} {counted[-1].took_s:.0f} s")
     return counted
 
 
-def _count_nets(options: argparse.Namespace, cpu: Cpu, pieces: Pieces) -> tuple[Rows, bool]:
+def _count_nets(options: argparse.Namespace, cpu: Cpu) -> tuple[Rows, bool]:
     """Give the rows of all nets, and whether all could be counted; a net that fails is said."""
     rows: Rows = []
     failed = False
     for net in find_nets(options.nets):
         try:
-            rows += _count_net(net, options, cpu, pieces)
+            rows += _count_net(net, options, cpu)
         except MofaError as error:
             failed = True
             _say(f"{net.name}: {error}")
     return rows, not failed
 
 
-def _count_net(net: Net, options: argparse.Namespace, cpu: Cpu, pieces: Pieces) -> Rows:
+def _count_net(net: Net, options: argparse.Namespace, cpu: Cpu) -> Rows:
     weights = None
     if net.name == "pmrid-raw":
         weights = options.checkpoint or (PMRID_WEIGHTS if PMRID_WEIGHTS.is_file() else None)
@@ -124,30 +114,30 @@ def _count_net(net: Net, options: argparse.Namespace, cpu: Cpu, pieces: Pieces) 
     rows: Rows = []
     first = None
     for form, file in make_forms(net, folder, options.size_px, weights).items():
-        counted = count_once(_job(file, options), cpu, pieces, again=options.again)
+        counted = count(file, cpu, _how(options))
         first = first or counted
-        _say(f"{net.name} {form}: {counted.steady.instructions / 1e6:.1f} M")
+        _say(f"{net.name} {form}: {counted.steady['instructions'] / 1e6:.1f} M")
         rows.append({"net": net.name, "form": form, **row(counted, file.name, first)})
     return rows
 
 
-def _job(file: Path, options: argparse.Namespace) -> Job:
-    if not file.is_file():
-        raise UsageError(f"no file {file}", "check the path")
-    if options.runs < 1:
-        raise UsageError(f"--runs {options.runs}", "at least one run is counted")
-    return Job(
-        model=file,
-        shape=options.shape,
-        level=options.level,
-        config={**config_of(file), **dict(options.config or ())},
-        runs=options.runs,
-        timeout_s=options.timeout_s,
+def _how(options: argparse.Namespace) -> How:
+    if options.runs < 2:
+        raise UsageError(f"--runs {options.runs}", "the first allocates, so two at least")
+    return How(
+        options.out / "sessions",
+        options.level,
+        dict(options.config or ()),
+        options.runs,
+        options.timeout_s,
+        options.profile,
+        options.again,
     )
 
 
-def _shape(text: str) -> tuple[int, ...]:
-    return tuple(int(side) for side in text.split(","))
+def _nodes(counted: Counted) -> Rows:
+    columns = {"node_name": "name", "op_type": "operator", "instructions": "instructions"}
+    return counted.nodes[list(columns)].rename(columns=columns).to_dict("records")
 
 
 def _entry(text: str) -> tuple[str, str]:

@@ -8,7 +8,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,15 +101,6 @@ def make_forms(net: Net, folder: Path, size_px: int, checkpoint: Path | None) ->
     with unfinished(default) as temporary:
         quantize_default(plain, crops, temporary)
     return {PLAIN: plain, FP32: fp32, DEFAULT: default, INT8: int8}
-
-
-def config_of(model: Path) -> Mapping[str, str]:
-    """Give the session config that an artifact's sidecar asks for; empty for any other file."""
-    sidecar = model.with_name(f"{model.name}.json")
-    if not sidecar.is_file():
-        return {}
-    record = json.loads(sidecar.read_text())
-    return record.get("params", {}).get("config") or {}
 
 
 def _stage(folder: Path, *arguments: str) -> list[Path]:

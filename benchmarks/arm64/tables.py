@@ -1,11 +1,9 @@
 """Counts as rows of plain values, and rows as Markdown. No row holds a time of any ARM core."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from arm64.emulated import Counted
-from arm64.nodes import Node, by_operator
+from arm64.counted import Counted
 
 MILLION = 1e6
 MOST_NODES = 15
@@ -13,23 +11,15 @@ MOST_NODES = 15
 
 def row(counted: Counted, label: str, first: Counted) -> dict[str, Any]:
     """Give one model's row; `ratio` says how many times fewer instructions it has than `first`."""
-    steady, psnr_db = counted.steady, counted.psnr_vs_host_db
+    steady = counted.steady
     return {
         "file": label,
         "cpu": counted.cpu,
-        "session_instructions": counted.session.instructions,
-        "first_run_instructions": counted.runs[0].instructions,
-        "instructions": steady.instructions,
-        "simd_instructions": steady.simd,
-        "loads": steady.loads,
-        "stores": steady.stores,
-        "moved_bytes": steady.bytes,
-        "dot_instructions": steady.dot,
-        "mmla_instructions": steady.mmla,
-        "fmla_instructions": steady.fmla,
-        "branches": steady.branches,
-        "ratio": first.steady.instructions / steady.instructions,
-        "psnr_vs_host_db": psnr_db if math.isfinite(psnr_db) else None,
+        "session_instructions": counted.session["instructions"],
+        "first_run_instructions": counted.first["instructions"],
+        **steady,
+        "ratio": first.steady["instructions"] / steady["instructions"],
+        "psnr_vs_host_db": counted.psnr_vs_host_db,
         "output_sha256": counted.output_sha256,
         "emulation_s": round(counted.took_s, 1),
     }
@@ -45,9 +35,9 @@ def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
             for key in (
                 "session_instructions",
                 "instructions",
-                "simd_instructions",
-                "dot_instructions",
-                "mmla_instructions",
+                "simd",
+                "dot",
+                "mmla",
             )
         )
         moved = f"{one['moved_bytes'] / MILLION:.0f}"
@@ -57,32 +47,34 @@ def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def profile_markdown(counted: Counted, nodes: list[Node]) -> str:
+def profile_markdown(counted: Counted) -> str:
     """Give a model's instructions by operator, then its heaviest nodes."""
-    total = sum(node.instructions for node in nodes)
+    nodes = counted.nodes
+    total = int(nodes["instructions"].sum())
+    by_operator = nodes.groupby("op_type")["instructions"].agg(["size", "sum"])
     lines = [
         f"{counted.model.name}: {total / MILLION:.1f} M in {len(nodes)} nodes, "
-        f"{total / counted.steady.instructions:.1%} of the plain count",
+        f"{total / counted.steady['instructions']:.1%} of the plain count",
         "",
     ]
     lines += [_line(("operator", "nodes", "M", "share")), _line(("---", "---:", "---:", "---:"))]
     lines += [
         _line((operator, str(many), f"{n / MILLION:.2f}", f"{n / total:.1%}"))
-        for operator, many, n in by_operator(nodes)
+        for operator, many, n in by_operator.sort_values("sum", ascending=False).itertuples()
     ]
     lines += ["", _line(("node", "operator", "M", "share"))]
     lines += [_line(("---", "---", "---:", "---:"))]
-    heaviest = sorted(nodes, key=lambda node: -node.instructions)[:MOST_NODES]
+    heaviest = nodes.sort_values("instructions", ascending=False).head(MOST_NODES)
     lines += [
         _line(
             (
-                one.name,
-                one.operator,
+                one.node_name,
+                one.op_type,
                 f"{one.instructions / MILLION:.2f}",
                 f"{one.instructions / total:.1%}",
             )
         )
-        for one in heaviest
+        for one in heaviest.itertuples()
     ]
     return "\n".join(lines) + "\n"
 

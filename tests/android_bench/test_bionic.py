@@ -192,9 +192,11 @@ def test_the_file_for_arm64_runs_under_emulation_on_that_stand_in(tmp_path):
         command = [sys.executable, "-m", "ziglang", "cc", *target, "-o", f"{name}.so", f"{name}.c"]
         environment = {**os.environ, "ZIG_GLOBAL_CACHE_DIR": str(tmp_path / "zig")}
         subprocess.run(command, cwd=tmp_path, env=environment, check=True)
-    runtime, cpu = pieces.runtime, find_cpu("a76")
+    runtime, cpu, root = pieces.runtime, find_cpu("a76"), tmp_path / "root"
+    root.mkdir()
+    pieces.make_root(cpu, root)
     guest = ["-U", "LD_LIBRARY_PATH", "-E", f"LD_PRELOAD={runtime / 'libc.so.6'}"]
-    guest += ["-E", "ORT_DISABLE_TELEMETRY=1", "-cpu", cpu.qemu, "-L", pieces.root(cpu)]
+    guest += ["-E", "ORT_DISABLE_TELEMETRY=1", "-cpu", cpu.qemu, "-L", root]
     linker = [runtime / "ld-linux-aarch64.so.1", "--library-path", f"{tmp_path}:{runtime}"]
     command = [pieces.emulator.path, *guest, *linker, find_runner("arm64-v8a"), "net.onnx"]
     command += ["--library", pieces.library, "--input", "input.f32", "--output", "output.f32"]

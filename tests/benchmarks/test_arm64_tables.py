@@ -1,19 +1,24 @@
 from pathlib import Path
 
+import pandas as pd
 import pytest
-from arm64.counts import Counts
-from arm64.emulated import Counted
+from arm64.counted import KINDS, Counted
 from arm64.goals import goals, goals_markdown
-from arm64.nets import DEFAULT, INT8, PLAIN, config_of, find_nets
-from arm64.tables import markdown, row
+from arm64.nets import DEFAULT, INT8, PLAIN, find_nets
+from arm64.tables import markdown, profile_markdown, row
 
 from deploy.errors import UsageError
 
+NODES = pd.DataFrame(
+    [("a", "Add", 300_000), ("b", "Conv", 500_000), ("c", "Add", 400_000)],
+    columns=["node_name", "op_type", "instructions"],
+)
+
 
 def counted(instructions, name="a.onnx", psnr_db=60.0):
-    some = Counts(instructions, 5, 4, 3, 2, 1, 0, 0, 0)
-    first = Counts(2 * instructions, 5, 4, 3, 2, 1, 0, 0, 0)
-    return Counted(Path(name), "a76", some, (first, some), psnr_db, "hash", 1.0)
+    some = dict.fromkeys(KINDS, 5) | {"instructions": instructions}
+    first = some | {"instructions": 2 * instructions}
+    return Counted(Path(name), "a76", some, first, some, psnr_db, "hash", 1.0, NODES)
 
 
 def net_row(form, instructions, net="nafnet-tiny", cpu="a76"):
@@ -26,10 +31,6 @@ def test_a_row_reports_the_last_run():
 
 def test_a_ratio_says_how_many_times_fewer():
     assert row(counted(50_000), "a", counted(100_000))["ratio"] == 2.0
-
-
-def test_an_output_equal_to_the_host_s_has_no_distance_in_db():
-    assert row(counted(1, psnr_db=float("inf")), "a", counted(1))["psnr_vs_host_db"] is None
 
 
 def test_no_column_is_a_time_of_a_core():
@@ -67,11 +68,6 @@ def test_an_unknown_net_is_refused_with_the_known_ones():
         find_nets("nafnet-tiny,resnet")
 
 
-def test_a_file_s_sidecar_says_its_session_config(tmp_path):
-    model = tmp_path / "net.onnx"
-    Path(f"{model}.json").write_text('{"params": {"config": {"session.qdqisint8allowed": "1"}}}')
-    assert config_of(model) == {"session.qdqisint8allowed": "1"}
-
-
-def test_a_file_without_sidecar_has_no_session_config(tmp_path):
-    assert config_of(tmp_path / "net.onnx") == {}
+def test_operators_are_summed_heaviest_first():
+    lines = profile_markdown(counted(1_200_000)).splitlines()
+    assert lines[4:6] == ["| Add | 2 | 0.70 | 58.3% |", "| Conv | 1 | 0.50 | 41.7% |"]
