@@ -133,8 +133,10 @@ def _operator_table(label: str, costs: pd.DataFrame) -> PageTable:
     if len(rest):
         name = f"{counted(len(rest), 'other')}"
         rows += [_operator_row(name, DASH, rest["nodes"].sum(), rest["cost"].sum(), whole)]
-    unit = "M instructions" if costs["is_counted"].any() else "ms"
-    columns = ("operator", "provider", "nodes", unit, "share")
+    if costs["is_counted"].any():  # on one core: there is no other provider to tell from
+        bare = tuple((operator, *rest) for operator, _, *rest in rows)
+        return PageTable(label, ("operator", "nodes", "M", "share"), bare)
+    columns = ("operator", "provider", "nodes", "ms", "share")
     return PageTable(label, columns, tuple(rows), ("provider",))
 
 

@@ -5,6 +5,7 @@ frames = reports.load("build/bench")
 frames.summary[["model", "kind", "latency_median_ms"]]
 """
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -32,6 +33,8 @@ _ARROW = {
     "boolean": pa.bool_(),
 }
 _PANDAS = {arrow: pd.api.types.pandas_dtype(name) for name, arrow in _ARROW.items()}
+
+_APART = "report on each session by itself"
 
 # What makes a device the same one; the rest (its system, its governor) may change over a history.
 _SAME_DEVICE = ["name", "abi", "cpu", "cpu_cores", "is_phone", "model", "soc", "is_emulator"]
@@ -236,9 +239,22 @@ def _merged_devices(devices: pd.DataFrame) -> pd.DataFrame:
     if differs.any():
         raise RowsError(
             f"device {differs.idxmax()!r} is described in two ways",
-            "report on each session by itself",
+            _APART,
         )
+    for _, rows in by_device:
+        _require_one_way_to_count(rows["counts_with"].dropna().unique().tolist())
     return by_device.last().reset_index()[list(devices.columns)].astype(devices.dtypes)
+
+
+def _require_one_way_to_count(told: list[str]) -> None:
+    """Refuse counts of one device that were taken with different things, naming the first."""
+    if len(told) < 2:
+        return
+    one, other = (json.loads(text) for text in told[:2])
+    for field in dict.fromkeys([*one, *other]):
+        if one.get(field) != other.get(field):
+            both = f"{one.get(field)} and {other.get(field)}"
+            raise RowsError(f"instructions were counted with another {field}: {both}", _APART)
 
 
 def _check_links(frames: Frames) -> None:

@@ -116,7 +116,7 @@ def _count_cards(summary: pd.DataFrame, baseline_kind: str) -> tuple[Card, ...]:
     of_kind = summary[(summary["kind"] == baseline_kind).fillna(False)]
     baseline = of_kind.iloc[0] if len(of_kind) else None
     what = (best["label"], "one steady inference, counted exactly")
-    figure = f"{millions(best['instructions'])} M instructions"
+    figure = f"{millions(best['instructions'])} M"
     cards = (
         Card("Fewest instructions", figure, what, weight="leading"),
         _fewer_card(best, baseline_kind),

@@ -4,8 +4,8 @@ Cases of one session are paired block by block, so that drift cancels. Two sessi
 pair: what happened to the device between them is in the ratio, and the table says so.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -14,56 +14,19 @@ from scipy import stats
 from deploy.errors import RowsError
 from reports.compare import CASE_KEY, MAY_DIFFER, MUST_MATCH
 from reports.footnotes import Case, footnotes
-from reports.frame import Frames
 from reports.grid import Cell, Column, Grid, words
+from reports.pair_counts import compare_counts, refuse_a_mixture, unlike_counting
 from reports.rounding import with_interval
+from reports.sides import Side, case_side, pairs_of, said_by, session_side, unlike_in
 from reports.stats import CONFIDENCE, MIN_LAUNCHES, Estimate, paired_ratio
 from reports.tables import caption
 from reports.values import VALUES, cell_of
 
+__all__ = ["PLAN", "Side", "case_side", "compare_sides", "session_side", "unpaired_ratio"]
+
 # What both sides of a comparison share, besides: the plan that they were measured by.
 PLAN = (*MUST_MATCH, "input_shape", "cores_asked")
-_SAME_CASE = ["model", "kind", "target"]
-_RENAMED = {"intra_op_threads": "threads"}  # in the summary
 _SHOWN = ("latency", "memory", "psnr", "size")
-
-
-@dataclass(frozen=True)
-class Side:
-    """One side of a comparison.
-
-    Attributes:
-        name: what the user calls it.
-        frames: its rows.
-        cases: rows of its summary, those that are compared.
-    """
-
-    name: str
-    frames: Frames
-    cases: pd.DataFrame
-
-
-def session_side(name: str, frames: Frames) -> Side:
-    """Give all cases of one session. Raises RowsError where there are several sessions."""
-    sessions = frames.runs["session_id"].unique()
-    if len(sessions) > 1 and not frames.summary["tool_version"].str.startswith("imported").all():
-        raise RowsError(f"{name} holds {len(sessions)} sessions", "compare two of them")
-    return Side(name, frames, frames.summary)
-
-
-def case_side(name: str, frames: Frames) -> Side:
-    """Give the one case that a name stands for: its kind, or its id.
-
-    Raises:
-        RowsError: no case or several have it.
-    """
-    summary = frames.summary
-    found = summary[(summary["kind"] == name) | (summary["case_id"] == name)]
-    if len(found) != 1:
-        known = ", ".join(dict.fromkeys([*summary["kind"], *summary["case_id"]]))
-        many = f"{len(found)} cases are" if len(found) else "no case is"
-        raise RowsError(f"{many} called {name!r}", f"name one of {known}")
-    return Side(name, frames, found)
 
 
 def compare_sides(
@@ -84,24 +47,27 @@ def compare_sides(
     Raises:
         RowsError: no case is on both sides; or devices or plans differ, naming field and values.
     """
-    pairs, alone = _pairs(base, other)
-    differs = {field: _unlike(pairs, field) for field in PLAN}
+    counted = refuse_a_mixture(base, other)
+    pairs, alone = pairs_of(base, other)
+    differs = {field: unlike_in(pairs, field) for field in PLAN}
     unlike = {field: both for field, both in differs.items() if both} | dict(unlike_plans or {})
     if unlike and not force:
         field, (one, two) = next(iter(unlike.items()))
         raise RowsError(
-            f"cannot compare rows whose {field} differs: {_said(field, one, base)} and "
-            f"{_said(field, two, other)}",
+            f"cannot compare rows whose {field} differs: {said_by(field, one, base)} and "
+            f"{said_by(field, two, other)}",
             "measure both alike, or pass --force",
         )
-    paired = set(base.cases["session_id"]) == set(other.cases["session_id"])
-    rows = tuple(_row(one, two, base, other, paired=paired) for one, two in pairs)
-    remarks = [
-        f"Compared by --force although {field} differs: {_said(field, one, base)} and "
-        f"{_said(field, two, other)}."
+    forced = [
+        f"Compared by --force although {field} differs: {said_by(field, one, base)} and "
+        f"{said_by(field, two, other)}."
         for field, (one, two) in unlike.items()
     ]
-    remarks += _remarks(pairs, base, other, paired=paired) + alone
+    if counted:
+        return _counted(base, other, pairs, [*forced, *alone], force=force)
+    paired = set(base.cases["session_id"]) == set(other.cases["session_id"])
+    rows = tuple(_row(one, two, base, other, paired=paired) for one, two in pairs)
+    remarks = forced + _remarks(pairs, base, other, paired=paired) + alone
     everything = pd.concat([base.cases, other.cases])
     devices = pd.concat([base.frames.devices, other.frames.devices]).drop_duplicates("device_id")
     both = replace(base.frames, devices=devices)
@@ -109,67 +75,14 @@ def compare_sides(
     return Grid(title, _columns(base, other), rows, tuple(remarks))
 
 
-def _pairs(base: Side, other: Side) -> tuple[list[tuple[Case, Case]], list[str]]:
-    """Give the cases that are on both sides, and what to say of those that are on one."""
-    ones: list[Case] = base.cases.to_dict("records")
-    others: list[Case] = other.cases.to_dict("records")
-    if len(ones) == len(others) == 1:
-        return [(ones[0], others[0])], []
-    keys = list(_SAME_CASE)
-    keys += (
-        ["provider"] if _has_several(base, "provider") or _has_several(other, "provider") else []
-    )
-    by_key = {_key(case, keys): case for case in others}
-    _refuse_twins(base, ones, keys)
-    _refuse_twins(other, others, keys)
-    pairs = [(one, by_key[_key(one, keys)]) for one in ones if _key(one, keys) in by_key]
-    if not pairs:
-        raise RowsError(
-            f"{base.name} and {other.name} have no case in common",
-            "a case is told by its model, kind and target; compare two cases by their kinds",
-        )
-    alone = []
-    for side, cases in ((base, ones), (other, others)):
-        shared = {_key(one, keys) for one, _ in pairs}
-        left = [" ".join(filter(None, _key(case, keys)[:2])) for case in cases
-                if _key(case, keys) not in shared]  # fmt: skip
-        alone += [f"Only in {side.name}: {', '.join(left)}."] if left else []
-    return pairs, alone
-
-
-def _key(case: Case, names: Sequence[str]) -> tuple[str, ...]:
-    return tuple("" if pd.isna(case[name]) else str(case[name]) for name in names)
-
-
-def _has_several(side: Side, column: str) -> bool:
-    return bool(side.cases[column].nunique() > 1)
-
-
-def _refuse_twins(side: Side, cases: list[Case], keys: Sequence[str]) -> None:
-    found = [_key(case, keys) for case in cases]
-    twins = [key for key in dict.fromkeys(found) if found.count(key) > 1]
-    if twins:
-        raise RowsError(
-            f"{side.name} has {found.count(twins[0])} cases of {' '.join(twins[0])}",
-            "compare two cases by their ids",
-        )
-
-
-def _unlike(pairs: list[tuple[Case, Case]], field: str) -> tuple[object, object] | None:
-    """Give the first two values of a field that differ within a pair; missing ones do not."""
-    name = _RENAMED.get(field, field)
-    for one, two in pairs:
-        known = not (pd.isna(one[name]) or pd.isna(two[name]))
-        if known and one[name] != two[name]:
-            return one[name], two[name]
-    return None
-
-
-def _said(field: str, value: object, side: Side) -> str:
-    if field != "device_id":
-        return str(value)
-    names = side.frames.devices.set_index("device_id")["name"].to_dict()
-    return f"{names.get(value)} ({value})"
+def _counted(
+    base: Side, other: Side, pairs: list[tuple[Case, Case]], remarks: list[str], *, force: bool
+) -> Grid:
+    unlike = unlike_counting(base, other)
+    if unlike and not force:
+        raise RowsError(f"cannot compare counts: {'; '.join(unlike)}", "pass --force to see them")
+    remarks += [f"Compared by --force although {one}." for one in unlike]
+    return compare_counts(base, other, list(pairs), remarks)
 
 
 def _row(base: Case, case: Case, side: Side, other: Side, *, paired: bool) -> tuple[Cell, ...]:
@@ -249,7 +162,7 @@ def _remarks(pairs: list[tuple[Case, Case]], base: Side, other: Side, *, paired:
         else "two sessions at two times: not paired, what changed between them is in it"
     )
     remarks = [f"Speed-up is {base.name} over {other.name}, {how}; above 1 is faster."]
-    differs = [field for field in MAY_DIFFER if _unlike(pairs, field)]
+    differs = [field for field in MAY_DIFFER if unlike_in(pairs, field)]
     if differs:
         remarks += [f"What else differs: {', '.join(differs)}."]
     return remarks

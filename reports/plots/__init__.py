@@ -11,7 +11,7 @@ import pandas as pd
 from reports.frame import Frames
 from reports.plots.cases import Plot
 from reports.plots.distribution import sample_ecdf
-from reports.plots.instructions import instruction_kinds
+from reports.plots.instructions import instruction_kinds, session_instructions
 from reports.plots.launches import launch_strip
 from reports.plots.memory import memory_by_phase, memory_timeline
 from reports.plots.quality import accuracy_against_latency, file_sizes
@@ -31,6 +31,7 @@ def draw_all(frames: Frames, summary: pd.DataFrame) -> list[Plot]:
 def _drawn(frames: Frames, summary: pd.DataFrame) -> list[Plot]:
     plots = (
         instruction_kinds(frames, summary),
+        session_instructions(frames, summary),
         launch_strip(frames, summary),
         sample_ecdf(frames, summary),
         *latency_over_time(frames, summary),

@@ -6,7 +6,15 @@ import pandas as pd
 from reports.frame import Frames
 from reports.instructions import KINDS, millions
 from reports.plots.cases import Case, Plot, drawn_cases, left_out
-from reports.plots.style import SMALL_PT, label_rows, legend_above, look, one_figure, to_svg
+from reports.plots.style import (
+    SMALL_PT,
+    label_rows,
+    legend_above,
+    look,
+    one_figure,
+    row_height_in,
+    to_svg,
+)
 
 # what is drawn, each the sum of kinds; bytes are no instructions, and have the table
 _BARS = {
@@ -44,6 +52,25 @@ def instruction_kinds(frames: Frames, summary: pd.DataFrame) -> Plot | None:
         svg = to_svg(figure, _said(cases, shown))
     note = "Counted, so exact. Vector loads and stores are among SIMD too." + left_out(summary)
     return Plot("instructions", "Instructions by kind", note, svg)
+
+
+def session_instructions(frames: Frames, summary: pd.DataFrame) -> Plot | None:
+    """Draw the instructions that making each session takes, a bar a graph."""
+    cases = [case for case in drawn_cases(summary) if case.row["session_instructions"] > 0]
+    if not cases:
+        return None
+    counts = _of(cases, ("session_instructions",))
+    with one_figure(row_height_in(len(cases))) as (figure, axes):
+        colours = [look(case.place)[0] for case in cases]
+        bars = axes.barh(range(len(cases)), counts / 1e6, color=colours, height=0.55)
+        axes.bar_label(bars, [millions(count) for count in counts], padding=4)
+        label_rows(axes, [case.label for case in cases])
+        axes.set_xlim(0, 1.18 * max(counts) / 1e6)
+        axes.set_xlabel("instructions of making the session (M)")
+        told = (f"{one.label} {millions(n)} M" for one, n in zip(cases, counts, strict=True))
+        svg = to_svg(figure, f"Instructions of making the session. {'; '.join(told)}")
+    note = "Once, when an app loads the graph." + left_out(summary)
+    return Plot("instructions", "Session creation", note, svg)
 
 
 def _of(cases: list[Case], columns: tuple[str, ...]) -> np.ndarray:
