@@ -192,6 +192,10 @@ def entropy_range(tensor: TensorStatistics) -> Range:
     outermost level may hold clipped values and no others: Q is never taken as less than 0.0001
     values a bin, or no range could end in a gap.
 
+    It counts values, and not what they are worth: in a residual stream the rare large ones carry
+    the image. On a trained NAFNet it ended 22 dB from float where MSE ends 48; of its residual
+    stream alone in float, 49. `quantize --method entropy` says so where that happens.
+
     Source: S. Migacz, "8-bit Inference with TensorRT", GTC 2017, for symmetric ranges and 128
     levels; here for both ends. Its sums leave clipped values out of Q, and so do these: otherwise
     clipping would be free.

@@ -8,7 +8,7 @@ and that depends on the neighbours: a layer that is dear alone can be free besid
 So the whole graph is summed up. The constants of x86 are from times of single operators, one
 thread, AVX-512 with VNNI, of PMRID's plain and integer graphs at 256x256 (`mofa-deploy bench
 --profile`); those of ARM are from executed instructions with dotprod, one thread. Eight mixes of
-PMRID at 256x256, from all in integers to both upper levels in float, were estimated 2 to 7 % below
+PMRID at 256x256, from all in integers to both upper levels in float, were estimated 0 to 6 % below
 the times of their operators on x86.
 """
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from calib.report import outlier_crops
 from deploy.artifact import list_artifacts
+from deploy.commands.clipping import warn_of_clipping
 from deploy.commands.images import calibration_crops, pipeline_of, probe_for_artifact
 from deploy.commands.mix import Bounds, meet_bounds
 from deploy.commands.progress import clock
@@ -83,6 +84,8 @@ def quantize_model(
     base = calibrated(fp32.path, chosen, cache)
     outliers = outlier_crops(base.statistics, chosen.crops)
     trials: list[dict[str, Any]] = []
+    if method != AUTO:
+        warn_of_clipping(Question(fp32, wanted[0], chosen, probe, cache), recipe, base)
     if judging:
         judged_on = search_probe(
             build, data, fp32, size, images=back, search_on=search_on, seed=seed
