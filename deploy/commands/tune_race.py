@@ -96,11 +96,9 @@ def race(
         }
         alive = [name for name in alive if name not in failed]
         level = RACE_LEVEL / (len(sizes) * max(1, len(candidates) - 1))
-        slower = {
-            name: found
-            for name in alive
-            if (found := _slower(name, alive, measured, level, exact=exact)) is not None
-        }
+        # only blocks that all of them are in, so that what drifts weighs on each alike
+        shared = measured[alive].dropna()
+        slower = _counted_more(shared) if exact else _slower(shared, level)
         out |= slower
         alive = [name for name in alive if name not in slower]
         if len(alive) <= 1:
@@ -108,29 +106,39 @@ def race(
     return Race(_winner(alive, incumbent, measured), measured, out)
 
 
-def _slower(
-    name: str, alive: Sequence[str], measured: pd.DataFrame, level: float, *, exact: bool
-) -> Out | None:
-    """Say than which one a candidate is shown to be slower; the fastest of them, by its ratio."""
-    found = []
-    for other in alive:
-        if other == name:
-            continue
-        both = measured[[name, other]].dropna()
-        if exact:
-            if len(both) and both[name].iloc[-1] > both[other].iloc[-1] * (1 + COUNTS_REPEAT_TO):
-                value = float(both[name].iloc[-1] / both[other].iloc[-1])
-                found.append(Out(other, len(both), Estimate(value, value, value, len(both))))
-            continue
-        change = paired_change(both[other].to_numpy(), both[name].to_numpy())
-        if float(change.p_up) <= level:
-            found.append(Out(other, len(both), paired_ratio(both[name], both[other])))
-    return max(found, key=lambda one: one.ratio.value, default=None)
+def _slower(ms: pd.DataFrame, level: float) -> dict[str, Out]:
+    """Give those that are shown to be slower than another, each with the fastest of these.
+
+    Args:
+        ms: (blocks, candidates), nothing missing.
+    """
+    values = ms.to_numpy().T
+    one, other = np.broadcast_arrays(values[:, None], values[None, :])
+    change = paired_change(other, one)
+    shown = np.asarray(change.p_up) <= level
+    np.fill_diagonal(shown, False)
+    names, found = [str(name) for name in ms.columns], {}
+    for place in np.flatnonzero(shown.any(axis=1)):
+        by = int(np.where(shown[place], change.log_ratio[place], -np.inf).argmax())
+        found[names[place]] = Out(names[by], len(ms), paired_ratio(values[place], values[by]))
+    return found
+
+
+def _counted_more(counts: pd.DataFrame) -> dict[str, Out]:
+    if counts.empty:
+        return {}
+    last = counts.iloc[-1]
+    least = str(last.idxmin())
+    ratios = {str(name): float(value / last[least]) for name, value in last.items()}
+    return {
+        name: Out(least, 1, Estimate(ratio, ratio, ratio, 1))
+        for name, ratio in ratios.items()
+        if ratio > 1 + COUNTS_REPEAT_TO
+    }
 
 
 def _winner(alive: Sequence[str], incumbent: str, measured: pd.DataFrame) -> str:
     if incumbent in alive or not alive:
         return incumbent
-    # only blocks that all of them are in, so that what drifts weighs on each alike
     shared = measured[list(alive)].dropna()
     return str(np.log(shared).mean().idxmin()) if len(shared) else alive[0]
