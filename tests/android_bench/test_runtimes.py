@@ -312,6 +312,21 @@ def test_a_phone_of_16_kb_pages_gets_no_library_for_4_kb(tmp_path, home, library
         programs_for(phone, [])
 
 
+@pytest.mark.parametrize(
+    ("abi", "sdk", "problem"),
+    [
+        ("armeabi-v7a", 29, "runs armeabi-v7a, the runner is for arm64-v8a and x86_64: measure on"),
+        ("arm64-v8a", 23, "has API level 23, the runner needs 24: measure on a phone with Android"),
+    ],
+)
+def test_a_phone_that_nothing_is_built_for_is_refused_before_a_library_is_asked_for(
+    abi, sdk, problem
+):
+    described = ("id", "an old phone", abi, "Android", "a chip", 8, 1 << 31)
+    with pytest.raises(DeviceError, match=f"an old phone {problem}"):
+        programs_for(DeviceInfo(*described, is_phone=True, sdk=sdk), [])
+
+
 def test_the_needs_of_a_model_are_read_from_it(tmp_path):
     save(two_convs(), tmp_path / "net.onnx")
     assert read_needs(tmp_path / "net.onnx") == Needs("net.onnx", 18, 8)
