@@ -7,9 +7,11 @@ and that depends on the neighbours: a layer that is dear alone can be free besid
 
 So the whole graph is summed up. The constants of x86 are from times of single operators, one
 thread, AVX-512 with VNNI, of PMRID's plain and integer graphs at 256x256 (`mofa-deploy bench
---profile`); those of ARM are from executed instructions with dotprod, one thread. Eight mixes of
-PMRID at 256x256, from all in integers to both upper levels in float, were estimated 0 to 6 % below
-the times of their operators on x86.
+--profile`); those of ARM are from executed instructions with dotprod, one thread
+(`benchmarks/arm_instructions.py`). Beside what was measured, for PMRID at 256x256:
+
+    x86, ms: all integers, five mixes, both upper levels in float      0 to 6 % below
+    ARM, M instructions: all integers, all in float                    337 for 333, 862 for 890
 """
 
 import math

@@ -115,7 +115,7 @@ def _mixed(
         return layers_of(graph, placement(preset))
 
     kernels = KERNELS[question.target.hardware]
-    costs = {name: GraphCost(graph, placement(name), kernels) for name in PRESETS}
+    costs = {preset: GraphCost(graph, placement(preset), kernels) for preset in PRESETS}
 
     def search(bound_db: float) -> Mix:
         counts = [len(layers_of_preset(one)) for one in {recipe.preset, "accurate"}]
