@@ -77,9 +77,10 @@ def find_devices(
         on_left_out: told why a phone that is there is none of `phone` or `all`, and what to do.
 
     Raises:
-        DeviceError: none can be used as it is. One of several is given all the same, and refuses
-            what it is asked.
-        UsageError: there is no device of a name, or no such core; those that there are, are named.
+        DeviceError: none can be used as it is. One of several is given all the same, also where it
+            is not there, and refuses what it is asked.
+        UsageError: there is no device of the only name, or no such core; those that there are, are
+            named.
     """
     core = find_cpu(cpu)
     names = [name for name in (part.strip() for part in text.split(",")) if name]
@@ -89,7 +90,10 @@ def find_devices(
     if set(names) - {HOST, ARM64}:
         start_server()
         states = list_states()
-    serials = dict.fromkeys(serial for name in names for serial in _serials(name, states))
+    several = len(set(names)) > 1
+    serials = dict.fromkeys(
+        serial for name in names for serial in _serials(name, states, several=several)
+    )
     if len(serials) == 1:
         _require_ready(next(iter(serials)), states)
     for serial, state in states.items() if {PHONE, ALL} & set(names) else ():
@@ -185,13 +189,19 @@ def _first_word(path: Path) -> str:
         return ""
 
 
-def _serials(name: str, states: dict[str, str]) -> Sequence[str]:
-    """Give the devices that a name stands for, `host` by its name and phones by their serials."""
+def _serials(name: str, states: dict[str, str], *, several: bool) -> Sequence[str]:
+    """Give the devices that a name stands for, `host` by its name and phones by their serials.
+
+    Args:
+        several: other names are asked for as well, which a phone that is gone does not stop.
+    """
     if name in (HOST, ARM64):
         return [name]
     if name in states:
         return [name]
     if name not in (PHONE, ALL):
+        if several:
+            return [name]
         there_is = ", ".join([HOST, ARM64, *states])
         raise UsageError(f"no device {name!r}, there is: {there_is}", f"pass --device {HOST}")
     ready = sorted(serial for serial, state in states.items() if state == READY)

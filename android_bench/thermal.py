@@ -15,8 +15,8 @@ POLLS = 10  # at least, within the bound
 FRESH_NS = 2 * 10**9  # a reading is taken once between two launches that follow each other
 # A glance costs a device a shell and a `cat`, while other cores compute. Every 2 s one inference of
 # 10 ms in 200 has that beside it: not even the 99th percentile is of those. A launch of the default
-# length has one glance.
-FIRST_GLANCE_S, GLANCE_EVERY_S = 1.0, 2.0
+# length, a second, has one in its middle.
+FIRST_GLANCE_S, GLANCE_EVERY_S = 0.5, 2.0
 CAP_STEP_PCT = 1.0  # a cap that moved by less is the same one, read in other units
 
 OnWait = Callable[[str], None]
