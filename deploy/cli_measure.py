@@ -100,7 +100,10 @@ def bench(
         ),
     ] = None,
     profile: Annotated[
-        bool, typer.Option("--profile", help="one more, with the time, or the instructions, of every node")
+        bool,
+        typer.Option(
+            "--profile", help="one more, with the time, or the instructions, of every node"
+        ),
     ] = False,
     strict_provider: StrictProvider = False,
     no_touch: NoTouch = False,
