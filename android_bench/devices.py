@@ -58,6 +58,21 @@ def find_device(name: str, *, keep: bool = False, touch: bool = True) -> Device:
     return found[0]
 
 
+def find_timed_device(name: str) -> Device:
+    """Give the device of that name as `find_device`, if it has a clock.
+
+    Raises:
+        DeviceError, UsageError: see `find_device`; or it only counts instructions.
+    """
+    device = find_device(name)
+    if isinstance(device, EmulatedArm):
+        raise UsageError(
+            f"{name} counts instructions, and this command takes times",
+            f"measure on {HOST} or a phone; `mofa-deploy bench --device {ARM64}` counts",
+        )
+    return device
+
+
 def find_devices(
     text: str,
     *,

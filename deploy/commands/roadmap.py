@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from android_bench.devices import find_device
+from android_bench.devices import find_timed_device
 from android_bench.plan import BenchPlan
 from deploy.commands.bench import bench_artifacts
 from deploy.commands.progress import bar, note
@@ -49,7 +49,7 @@ def run_roadmap(
     Raises:
         UsageError: the network is not U-Net-like, or weights are given for no step.
     """
-    find_device(device_name)  # before minutes of work
+    find_timed_device(device_name)  # before minutes of work
     batch, channels, height, width = spec.inputs[0].shape
     shape = (batch, channels, height, width)
     networks = branching_steps(spec.factory, threshold=threshold, input_shape=shape)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from android_bench.devices import find_device
+from android_bench.devices import find_timed_device
 from android_bench.plan import BenchPlan
 from deploy.commands.bench import bench_artifacts
 from deploy.commands.mix import Bounds
@@ -41,7 +41,7 @@ def run_line(
     Args:
         tuned: what a device chose: its forms, its preset, and its target in place of the phone's.
     """
-    device = find_device(device_name)  # an unknown one shall not cost the minutes before bench
+    device = find_timed_device(device_name)  # an unknown one shall not cost minutes before bench
     if tuned is not None and device.info().device_id != tuned.tuned_on.device_id:
         note(f"{tuned.path} was tuned on {tuned.tuned_on.device}, not on {device_name}")
     other = PHONE_TARGET if tuned is None else tuned.choice.target

@@ -18,7 +18,7 @@ from android_bench.arm64_cpus import CPUS
 from android_bench.arm64_pieces import find_pieces
 from android_bench.plan import BenchPlan
 from android_bench.session import bench
-from deploy.commands.bench_devices import require_measured
+from deploy.commands.bench_devices import require_measured, resume
 from deploy.errors import BenchOutputError, DeviceError, UsageError
 from reports.frame import load
 
@@ -142,13 +142,22 @@ def test_each_core_is_a_device_of_its_own(pieces):
     assert len(ids) == len(CPUS)
 
 
-def test_an_interrupted_session_goes_on_where_it_stopped(cases, a76, tmp_path):
-    def interrupt(done, total, run):
-        if done == 1:
-            raise KeyboardInterrupt
+def interrupt_after_one(done, total, run):
+    if done == 1:
+        raise KeyboardInterrupt
 
+
+def test_resume_finds_the_core_again(cases, a76, tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        bench(cases, COUNTING, a76, tmp_path, on_progress=interrupt)
+        bench(cases, COUNTING, a76, tmp_path, on_progress=interrupt_after_one)
+    (folder,), failed = resume(tmp_path)
+    assert list(load(folder).runs["status"]) == ["ok", "ok"]
+    assert failed == {}
+
+
+def test_an_interrupted_session_goes_on_where_it_stopped(cases, a76, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        bench(cases, COUNTING, a76, tmp_path, on_progress=interrupt_after_one)
     done = []
     results = bench(
         cases, COUNTING, a76, tmp_path, on_progress=lambda n, total, run: done.append(n)

@@ -5,11 +5,13 @@ import time
 import pytest
 
 from android_bench.adb import AdbDevice
+from android_bench.arm64 import EmulatedArm
 from android_bench.devices import (
     ADB_CODES,
     ADB_INTERFACE,
     find_device,
     find_devices,
+    find_timed_device,
     has_phone_on_usb,
     list_devices,
 )
@@ -90,6 +92,19 @@ def okay(text):
 
 def test_host_is_this_machine():
     assert isinstance(find_device("host"), HostDevice)
+
+
+def test_the_emulated_core_is_found_without_starting_a_server(no_server):
+    (found,) = find_devices("arm64", cpu="a53")
+    assert isinstance(found, EmulatedArm)
+    assert found.cpu.name == "a53"
+    assert not no_server.exists()
+
+
+def test_the_emulated_core_is_none_that_takes_times():
+    with pytest.raises(UsageError, match="arm64 counts instructions, and this command takes times"):
+        find_timed_device("arm64")
+    assert isinstance(find_timed_device("host"), HostDevice)
 
 
 def test_without_a_server_there_is_what_is_here_and_none_is_started(no_server):
