@@ -94,11 +94,16 @@ def read_limits(version: str | None) -> tuple[int, int] | None:
     return READS[min(minor, max(READS))]
 
 
-def what_to_fetch(version: str = PINNED_VERSION) -> str:
-    """Say where a user gets the library, as the next step of an error."""
+def what_to_fetch(version: str = PINNED_VERSION, *, has_maven: bool = False) -> str:
+    """Say where a user gets the library, as the next step of an error.
+
+    Args:
+        has_maven: it was asked already, and failed.
+    """
+    otherwise = "" if has_maven else "; with `mvn` installed it is fetched by itself"
     return (
         f"get {GROUP}:{NAME}:{version} from Maven Central, as an .aar, "
-        "and run `mofa-deploy runtime add FILE`; with `mvn` installed it is fetched by itself"
+        f"and run `mofa-deploy runtime add FILE`{otherwise}"
     )
 
 

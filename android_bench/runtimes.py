@@ -199,13 +199,22 @@ def _fetched(maven: str, cache: Path) -> list[Runtime]:
                 check=False,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise DeviceError(f"Maven does not answer ({error})", what_to_fetch()) from error
+            raise DeviceError(
+                f"Maven does not answer ({error})", what_to_fetch(has_maven=True)
+            ) from error
         archives = sorted(Path(folder).glob("*.aar"))
         if completed.returncode != 0 or not archives:
             lines = [one for one in completed.stdout.splitlines() if "[ERROR]" in one]
-            said = lines[0].replace("[ERROR]", "").strip() if lines else "no message"
-            raise DeviceError(f"Maven cannot fetch {COORDINATES} ({said})", what_to_fetch())
+            raise DeviceError(
+                f"Maven cannot fetch {COORDINATES} ({_cause(lines)})", what_to_fetch(has_maven=True)
+            )
         return add_runtime(archives[0], cache)
+
+
+def _cause(lines: Sequence[str]) -> str:
+    """Give the innermost of the causes that Maven strings together in its first line."""
+    first = lines[0].replace("[ERROR]", "") if lines else "no message"
+    return first.partition(" -> [Help")[0].split(": ")[-1].strip()
 
 
 def _add_archive(file: Path, cache: Path) -> list[Runtime]:

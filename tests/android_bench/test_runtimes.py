@@ -260,9 +260,12 @@ def test_the_users_maven_is_asked_last(tmp_path, cache, home, library_of):
     assert len(told) == 1  # it is kept now
 
 
-def test_a_maven_that_fails_is_quoted_with_what_to_fetch(tmp_path, cache, home):
-    write_maven(tmp_path, "sys.exit(print('noise\\n[ERROR] Unknown host x\\n[ERROR] more') or 1)")
-    with pytest.raises(DeviceError, match=r"cannot fetch .*\(Unknown host x\): get com\.microsoft"):
+@pytest.mark.parametrize("said", ["Unknown host x", "Failed: to Read: Unknown host x -> [Help 1]"])
+def test_the_cause_of_a_maven_that_fails_is_quoted_with_what_to_fetch(tmp_path, cache, home, said):
+    write_maven(tmp_path, f"sys.exit(print('noise\\n[ERROR] {said}\\n[ERROR] more') or 1)")
+    with pytest.raises(
+        DeviceError, match=r"cannot fetch .*\(Unknown host x\): get com\.microsoft.* add FILE`$"
+    ):
         find_runtime("arm64-v8a", cache=cache, home=home)
 
 
