@@ -20,7 +20,6 @@ from deploy.cli_options import (
     Seed,
     Shape,
     Source,
-    Threads,
     Timeout,
     Warmup,
 )
@@ -69,7 +68,9 @@ def tune(
     ] = 16,
     seconds: Seconds = 0.5,
     warmup: Warmup = 3,
-    threads: Threads = 2,
+    threads: Annotated[
+        int | None, typer.Option(help="threads of the runtime  [default: 2; arm64: 1 alone]")
+    ] = None,
     cores: Cores = None,
     no_touch: NoTouch = False,
     cooldown: Cooldown = 0.0,
@@ -101,7 +102,7 @@ def tune(
         launches=launches,
         seconds=seconds,
         warmup=warmup,
-        threads=threads,
+        threads=threads if threads is not None else 1 if device == "arm64" else 2,
         cooldown_s=cooldown,
         timeout_s=timeout,
         seed=seed,

@@ -26,8 +26,14 @@ from reports.stats import launch_medians
 
 
 def plan_for(plan: BenchPlan, info: DeviceInfo) -> BenchPlan:
-    """Give the plan as a device needs it: an emulated processor counts, once and on one thread."""
-    return plan if info.emulated_cpu is None else counting(plan)
+    """Give the plan as a device needs it: an emulated processor counts, once and on one thread.
+
+    Raises:
+        UsageError: it asks an emulated processor for several threads, or for certain cores.
+    """
+    if info.emulated_cpu is None:
+        return plan
+    return counting(replace(plan, metric="instructions"))
 
 
 @dataclass

@@ -34,7 +34,7 @@ def tuning_table(tuning: Tuning) -> Table:
     ledger = tuning.ledger
     unit = "M instructions" if ledger.exact else "ms"
     table = Table(
-        "candidate", unit, "launches", "of default", "vs fp32 dB", "drop dB", "", box=None
+        "candidate", unit, "launches", "of default", "vs fp32 dB", "drop dB", "why", box=None
     )
     for name, one in ledger.tried.items():
         value, ratio = ledger.value(name), ledger.ratio(name)
