@@ -272,6 +272,16 @@ def audit(
         bool,
         typer.Option("--strict", help="fail on float convolutions or too many Q and DQ left"),
     ] = False,
+    instructions: Annotated[
+        bool,
+        typer.Option(
+            "--instructions", help="count what each node executes on an emulated ARM core, too"
+        ),
+    ] = False,
+    cpu: Annotated[
+        str, typer.Option(help="with --instructions: the core, a53, a76 or i8mm", metavar="CORE")
+    ] = "a76",
+    out: Out = BUILD,
     json: Json = False,
 ) -> None:
     """Say what runs in integers, and of each operator that does not, why.
@@ -282,7 +292,12 @@ def audit(
     from deploy.commands.audit import audit_file, require_fused, show_audit
 
     found = audit_file(source, target)
-    show_audit(found, json)
+    counts = None
+    if instructions:
+        from deploy.commands.audit_counts import count_nodes
+
+        counts = count_nodes(found, out, cpu)
+    show_audit(found, json, counts)
     if strict:
         require_fused(found)
 

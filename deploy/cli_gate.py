@@ -138,13 +138,13 @@ def gate(
         raise UsageError("--json and --github both print", "pass one of them")
     outputs = Outputs(json, github, junit, github_action_benchmark, bencher)
     if metric == INSTRUCTIONS:
+        from deploy.commands.counting import Counting
         from deploy.commands.gate_counts import CountRequest, gate_counts, write_anew
 
         place = _checked_counting(context, baseline, current, sources)
-        wanted = CountRequest(
-            *(place, out, tuple(sources or ()), current, model, cpu or DEFAULT_CPU),
-            *(held_out, force),
-        )
+        files = tuple(sources or ())
+        counting = Counting(out, files, model, cpu or DEFAULT_CPU, held_out, force)
+        wanted = CountRequest(place, counting, current)
         if rebaseline:
             return write_anew(wanted, json)
         return show_verdict(gate_counts(wanted, budgets_of(budgets)), outputs)

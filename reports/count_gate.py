@@ -4,7 +4,7 @@ A count repeats to 1e-4 and better as long as nothing but the model changes. Wha
 on is in the file, and where that differs nothing is compared.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -146,10 +146,9 @@ def kinds_that_moved(old: Counts, new: Counts) -> str:
 def baseline_changes(old: CountBaseline | None, new: CountBaseline) -> list[str]:
     """Say what a new baseline changes, a line each; nothing where it is the same."""
     if old is None:
-        return [f"{name}: {_shown(one)}" for name, one in new.cases.items()]
+        return [f"{name}: {_shown(one)}" for name, one in sorted(new.cases.items())]
     lines = unlike_pins(old.taken_with, new.taken_with)
-    names: Sequence[str] = list(dict.fromkeys([*old.cases, *new.cases]))
-    for name in names:
+    for name in sorted({*old.cases, *new.cases}):
         was, now = old.cases.get(name), new.cases.get(name)
         if was is None and now is not None:
             lines.append(f"{name}: new, {_shown(now)}")

@@ -2,18 +2,22 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
 from deploy.artifact import Artifact, read_artifact
 from deploy.audit import audit, kept_in_float
 from deploy.commands.progress import clock, note
-from deploy.commands.show import console, print_json
+from deploy.commands.show import DASH, console, print_json
 from deploy.errors import GraphError
-from deploy.findings import CONVERSIONS_AT_ENDS, CONVERSIONS_PER_NORM, ON_PURPOSE, Audit
+from deploy.findings import CONVERSIONS_AT_ENDS, CONVERSIONS_PER_NORM, ON_PURPOSE, Audit, Unfused
 from deploy.fusion import REASONS
 from deploy.placement import find_target
+from reports.instructions import millions
+
+if TYPE_CHECKING:
+    from deploy.commands.audit_counts import NodeCounts
 
 
 def audit_file(source: Path, target: str | None) -> Audit:
@@ -32,11 +36,20 @@ def audit_file(source: Path, target: str | None) -> Audit:
         return audit(source, target=chosen, kept=kept_in_float(artifact))
 
 
-def show_audit(found: Audit, as_json: bool) -> None:
-    """Print what was found."""
+def show_audit(found: Audit, as_json: bool, counts: "NodeCounts | None" = None) -> None:
+    """Print what was found, with what it costs where that was counted."""
     if as_json:
-        print_json(found.record())
+        counted = {} if counts is None else {"instructions": counts.record()}
+        print_json({**found.record(), **counted})
         return
+    _print(found, counts)
+    if counts is not None:
+        from deploy.commands.audit_counts import show_operators
+
+        show_operators(counts)
+
+
+def _print(found: Audit, counts: "NodeCounts | None") -> None:
     out = console()
     out.print(_headline(found), highlight=False, soft_wrap=True)
     if found.form == "float":
@@ -46,7 +59,7 @@ def show_audit(found: Audit, as_json: bool) -> None:
     for line in _lines(found):
         out.print(line, highlight=False, soft_wrap=True)
     if found.unfused:
-        out.print("\n", _unfused(found))
+        out.print("\n", _unfused(found, counts))
         for reason in dict.fromkeys(one.reason for one in found.unfused):
             out.print(f"{reason}: {REASONS[reason]}", highlight=False, soft_wrap=True)
     for violation in found.violations():
@@ -117,8 +130,20 @@ def _lines(found: Audit) -> list[str]:
     return lines
 
 
-def _unfused(found: Audit) -> Table:
+def _unfused(found: Audit, counts: "NodeCounts | None") -> Table:
     table = Table("in float", "operator", "where", "reason", "detail", box=None)
+    if counts is not None:
+        table.add_column("instructions M", justify="right")
     for one in found.unfused:
-        table.add_row(one.node, one.operator, one.where, one.reason, one.detail)
+        table.add_row(
+            one.node, one.operator, one.where, one.reason, one.detail, *_cost(one, counts)
+        )
     return table
+
+
+def _cost(one: Unfused, counts: "NodeCounts | None") -> list[str]:
+    """Give what a node costs; a dash where it runs as a part of another."""
+    if counts is None:
+        return []
+    instructions = counts.of(one.node)
+    return [DASH if instructions is None else millions(instructions)]

@@ -1,21 +1,15 @@
-"""Count instructions under emulation, and hold them against a committed baseline."""
+"""Hold counted instructions against a committed baseline."""
 
-import json
 import shlex
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from android_bench.arm64_cpus import DEFAULT_CPU
-from android_bench.devices import find_devices
-from android_bench.plan import BenchPlan, counting
-from android_bench.session import SESSION_NAME, list_sessions
-from deploy.artifact import list_artifacts, read_artifact
-from deploy.commands.bench import SESSIONS, bench_everywhere
+from deploy.commands.counting import Counting, count
 from deploy.commands.gate import with_idle_patterns
-from deploy.commands.progress import note
 from deploy.commands.show import console, print_json
-from deploy.errors import BenchOutputError, RowsError
+from deploy.errors import RowsError
 from reports.budgets import COUNTED, Budgets
 from reports.count_baseline import CountBaseline, read_baseline, write_baseline
 from reports.count_cases import baseline_of, counted_cases
@@ -24,41 +18,33 @@ from reports.frame import Frames, load
 from reports.gate import Verdict
 from reports.rule import INVALID
 
-ARM64 = "arm64"
-
 
 @dataclass(frozen=True)
 class CountRequest:
-    """What is counted and held against what.
+    """What is held against what.
 
     Attributes:
         baseline: the JSON file.
-        sources: model files; none: the line of `model` in `build`.
-        current: a session that `bench --device arm64` left; None: count now.
-        cpu: the emulated core.
-        force: count again what is counted already.
+        counting: what is counted now.
+        current: a session that `bench --device arm64` left, in place of counting.
     """
 
     baseline: Path
-    build: Path
-    sources: tuple[Path, ...] = ()
+    counting: Counting
     current: Path | None = None
-    model: str | None = None
-    cpu: str = DEFAULT_CPU
-    held_out: Path | None = None
-    force: bool = False
 
     def rebaseline(self) -> str:
         """Give the command that writes the baseline anew: this one, with --rebaseline."""
         words = ["mofa-deploy", "gate", "--metric", "instructions"]
         words += ["--baseline", str(self.baseline)]
+        new = self.counting
         if self.current is not None:
             words += ["--current", str(self.current)]
         else:
-            words += [*map(str, self.sources), "--out", str(self.build)]
-            words += ["--model", self.model] if self.model else []
-            words += ["--cpu", self.cpu] if self.cpu != DEFAULT_CPU else []
-            words += ["--held-out", str(self.held_out)] if self.held_out else []
+            words += [*map(str, new.sources), "--out", str(new.build)]
+            words += ["--model", new.model] if new.model else []
+            words += ["--cpu", new.cpu] if new.cpu != DEFAULT_CPU else []
+            words += ["--held-out", str(new.held_out)] if new.held_out else []
         return shlex.join([*words, "--rebaseline"])
 
 
@@ -104,62 +90,10 @@ def _say(path: Path, old: CountBaseline | None, new: CountBaseline, changes: Seq
 
 def _current(request: CountRequest) -> Frames:
     if request.current is None:
-        return load(count(request))
+        return load(count(request.counting))
     frames = load(request.current)
     try:
         counted_cases(frames)
     except RowsError as error:
         raise RowsError(f"{request.current}: {error.problem}", error.next_step) from error
     return frames
-
-
-def count(request: CountRequest, *, profiled: bool = False) -> Path:
-    """Count instructions of the files, or the line; a finished session is not counted again.
-
-    Args:
-        profiled: of every node too.
-
-    Returns:
-        The session's folder; a case that failed in it has no counts.
-
-    Raises:
-        MofaError: the emulator or a piece of it is missing, or a graph cannot be counted.
-    """
-    plan = counting(BenchPlan(profile_launches=int(profiled)))
-    try:
-        done = bench_everywhere(
-            request.sources,
-            request.build,
-            model=request.model,
-            devices=find_devices(ARM64, cpu=request.cpu),
-            providers=("cpu",),
-            plan=plan,
-            held_out=request.held_out,
-            force=request.force,
-            pictures=False,
-        )
-    except BenchOutputError as error:
-        # a case failed in every launch; its rows say how, and those of the others count
-        left = _session_left(request, plan)
-        if left is None:
-            raise
-        note(str(error.problem))
-        return left
-    done.require_all()
-    return done.folders[0]
-
-
-def _session_left(request: CountRequest, plan: BenchPlan) -> Path | None:
-    """Give the finished session in which a case of these files failed, if there is one."""
-    named = [read_artifact(path) for path in request.sources]
-    here = named or list_artifacts(request.build)
-    known = {one.sha256 for one in here if request.model in (None, one.model)}
-    wanted = json.loads(json.dumps(asdict(plan)))
-    for session in reversed(list_sessions(request.build / SESSIONS)):
-        record = json.loads((session / SESSION_NAME).read_text())
-        there = {one["model_sha256"] for one in record["cases"]}
-        fits = there == known if named else there <= known
-        on_it = record.get("counts_with", {}).get("cpu") == request.cpu
-        if fits and on_it and record["plan"] == wanted:
-            return session
-    return None
