@@ -16,7 +16,8 @@ def beside(
 ) -> Iterator[list[Seen]]:
     """Look, in a thread, after first_s and then every_s, while the block runs; lend what was seen.
 
-    A phone that is away for one look is looked at again: what runs there goes on all the same.
+    A phone that is away for one look is looked at again: what runs there goes on all the same. A
+    look that is under way when the block ends is not waited for, and comes too late to be lent.
     """
     seen: list[Seen] = []
     over = threading.Event()
@@ -27,13 +28,11 @@ def beside(
             pause_s = every_s
             with suppress(DeviceError):
                 one = look()
-                if one is not None:
+                if one is not None and not over.is_set():
                     seen.append(one)
 
-    thread = threading.Thread(target=look_on, daemon=True)
-    thread.start()
+    threading.Thread(target=look_on, daemon=True).start()
     try:
         yield seen
     finally:
         over.set()
-        thread.join()
