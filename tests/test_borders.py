@@ -32,6 +32,7 @@ SHARED = (
     "deploy.fidelity",
     "deploy.findings",
     "deploy.float_layers",
+    "deploy.float_rows",
     "deploy.fusion",
     "deploy.inference",
     "deploy.integer_forms",
