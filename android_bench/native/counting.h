@@ -33,13 +33,16 @@ static void map_counter(void)
              options.counter);
 }
 
-/* Let the process' clock count instructions, so that the runtime's profile does. */
-static void set_clock(void)
+static const volatile uint64_t never[KINDS]; /* what a clock shows that stands still */
+
+/* Let the process' clock show these totals: instructions, so that the runtime's profile counts them;
+ * or nothing, for some of the runtime's work comes due after seconds, whichever run that meets. */
+static void set_clock(const volatile uint64_t *shown)
 {
     void *symbol = dlsym(RTLD_DEFAULT, "count_on_clock");
     if (symbol == NULL)
         fail(EXIT_LOAD, "this build of the runner has no clock that counts instructions");
-    ((void (*)(const volatile uint64_t *))symbol)(counter_page[AT_CLOCK]);
+    ((void (*)(const volatile uint64_t *))symbol)(shown);
 }
 
 /* Make ready for that many counts. */
@@ -48,7 +51,7 @@ static void start_counting(int64_t n)
     counts = map_bytes((size_t)n * sizeof *counts);
     if (counts == NULL) fail(EXIT_LOAD, "no memory for %lld counts", (long long)n);
     map_counter();
-    if (options.mode == PROFILE) set_clock();
+    set_clock(options.mode == PROFILE ? counter_page[AT_CLOCK] : never);
 }
 
 /* Keep what was executed since AT_START was asked for. */

@@ -25,7 +25,10 @@ def emulate(folder, program, *words, plugin=True):
     """Run an aarch64 program on an emulated Cortex-A76; the counter's page is the file `page`."""
     pieces, cpu = pieces_or_skip(), find_cpu("a76")
     (folder / "page").write_bytes(bytes(PAGE_BYTES))
-    command = [pieces.emulator.path, "-L", pieces.root(cpu), "-cpu", cpu.qemu]
+    root = folder / "root"
+    root.mkdir(exist_ok=True)
+    pieces.make_root(cpu, root)
+    command = [pieces.emulator.path, "-L", root, "-cpu", cpu.qemu]
     command += ["-R", "0x4000000000", "-seed", "1", "-U", "LD_LIBRARY_PATH"]
     if plugin:
         command += ["-plugin", f"{find_counter(pieces.emulator.plugin_api)},page=page"]
