@@ -118,6 +118,11 @@ class Sensors:
         at_ns = self._clock_ns()
         return self._read(at_ns, self._services(at_ns))
 
+    @property
+    def has_files(self) -> bool:
+        """Whether a glance has anything to see: clocks, caps or temperatures."""
+        return bool(self._zones or self._caps or self._now)
+
     def glance(self) -> Reading:
         """Read the kernel's files alone, for which no service of the device has to wake."""
         reading = self._read(self._clock_ns(), [])

@@ -220,6 +220,11 @@ def test_a_glance_asks_the_files_alone_and_no_service():
     assert (seen.thermal_status, seen.battery_level_pct, seen.charging) == (None, None, None)
 
 
+def test_a_phone_that_tells_by_services_alone_has_no_files_to_glance_at():
+    assert not sensors(Shell({"thermalservice": SERVICE, "battery": BATTERY})).has_files
+    assert sensors(Shell(files=frequencies((2000, 1500, 900)))).has_files
+
+
 def test_where_one_question_for_all_hangs_they_are_asked_one_by_one():
     reading = sensors(Hanging("sh", **EVERYTHING)).read()
     assert reading == sensors(Shell(**EVERYTHING)).read()

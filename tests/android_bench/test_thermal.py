@@ -19,6 +19,7 @@ class Device:
     """A clock that only sleeping and reading move, and sensors that follow a script to its end."""
 
     heat_from = "service"
+    has_files = True
 
     def __init__(self, *script):
         self.script = list(script)
@@ -97,6 +98,15 @@ def test_a_cap_that_was_there_only_in_the_middle_is_throttled():
 def test_a_launch_shorter_than_the_first_glance_has_none():
     with Device(COOL).guard().glancing() as seen:
         pass
+    assert seen == []
+
+
+def test_a_device_that_shows_no_clocks_is_not_woken_for_a_glance():
+    device = Device(COOL)
+    device.has_files = False
+    device.glance = lambda: pytest.fail("it was woken")
+    with device.guard().glancing(first_s=0.0, every_s=0.001) as seen:
+        time.sleep(0.05)  # what is looked for is that nothing happens
     assert seen == []
 
 
