@@ -15,7 +15,7 @@ from reports.count_cases import CountedCase, counted_cases
 from reports.frame import Frames
 from reports.gate import Verdict
 from reports.gate_findings import WHOLE_CASE, Finding
-from reports.instructions import KINDS, counts_with, millions
+from reports.instructions import KINDS, UNKNOWN_SHAPE, counts_with, millions
 from reports.rule import IMPROVEMENT, INVALID, PASS, REGRESSION
 from reports.stats import Estimate
 
@@ -47,23 +47,33 @@ def judge_counts(
         return Verdict((Finding(EVERY_CASE, WHOLE_CASE, INVALID, reason),), (EXACT,))
     findings: list[Finding] = []
     for name, old in baseline.cases.items():
-        found = cases.get(name)
+        found = cases.pop(name, None) or cases.pop(_without_shape(name), None)
         if found is None or found.counts is None:
             why = "in the baseline, but not counted now"
             why = why if found is None or found.problem is None else found.problem
             findings.append(Finding(_shown_as(name), WHOLE_CASE, INVALID, why))
         else:
             findings += _findings(old, found, found.counts, budgets)
+    findings += [
+        Finding(one.shown_as, WHOLE_CASE, INVALID, one.problem)
+        for one in cases.values()
+        if one.problem
+    ]
     if not findings:
         raise RowsError("nothing was judged", "all budgets of instructions are off; turn one on")
     notes = [
         f"{name}: new, so there is nothing to hold it against; --rebaseline takes it in"
-        for name in cases
-        if name not in baseline.cases
+        for name, one in cases.items()
+        if not one.problem
     ]
     if any(one.verdict == IMPROVEMENT for one in findings):
         notes.append(f"To keep what was gained, take it for the baseline: {rebaseline}")
     return Verdict(tuple(findings), (*notes, EXACT))
+
+
+def _without_shape(name: str) -> str:
+    """Give the name of a case that failed before it could tell the shape of its input."""
+    return f"{name.rsplit(' ', 1)[0]} {UNKNOWN_SHAPE}"
 
 
 def _shown_as(name: str) -> str:

@@ -23,6 +23,7 @@ KINDS = {
     "branches": "branches",
 }
 
+UNKNOWN_SHAPE = "?"
 # phase of a count -> where its total stands in the summary
 _TOTALS = {"session": "session_instructions", "first": "first_instructions"}
 COUNT_COLUMNS = ("is_counted", *KINDS, *_TOTALS.values())
@@ -103,7 +104,7 @@ def refuse_mixed(cases: pd.DataFrame) -> None:
 def shape_text(input_shape: object) -> str:
     """Give the JSON array of a shape as people write it: 1x3x64x64."""
     if not isinstance(input_shape, str):
-        return "?"
+        return UNKNOWN_SHAPE
     try:
         return "x".join(str(int(side)) for side in json.loads(input_shape))
     except (ValueError, TypeError):

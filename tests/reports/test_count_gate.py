@@ -125,6 +125,18 @@ def test_a_launch_that_failed_is_invalid_and_says_how(judge):
     assert (one.verdict, one.reason) == ("invalid", "not counted (crash: ended early)")
 
 
+def test_a_launch_that_failed_before_it_knew_its_input_is_told_with_its_case(judge):
+    verdict = judge(changed("fp32", input_shape=None), failed={"fp32": "load_error"})
+    one = findings(verdict)["net/fp32 at 1x3x64x64", "case"]
+    assert one.reason == "not counted (load_error: ended early)"
+    assert not any("new" in note for note in verdict.notes)
+
+
+def test_a_new_case_that_failed_is_invalid(judge):
+    verdict = judge(LINE | {"fp16": LINE["fp32"]}, failed={"fp16": "crash"})
+    assert findings(verdict)["net/fp16", "case"].verdict == "invalid"
+
+
 def test_a_wrong_output_is_invalid_however_light_it_is(judge):
     lighter = changed("fp32", instructions=1_000_000, output_ok=False)
     one = findings(judge(lighter))["net/fp32 at 1x3x64x64", "case"]
