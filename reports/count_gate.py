@@ -66,9 +66,11 @@ def judge_counts(
         for name, one in cases.items()
         if not one.problem
     ]
-    if any(one.verdict == IMPROVEMENT for one in findings):
-        notes.append(f"To keep what was gained, take it for the baseline: {rebaseline}")
-    return Verdict(tuple(findings), (*notes, EXACT))
+    verdict = Verdict(tuple(findings), (*notes, EXACT))
+    if verdict.verdict != IMPROVEMENT:
+        return verdict
+    gained = f"To hold what was gained from now on, take it for the baseline: {rebaseline}"
+    return replace(verdict, notes=(*notes, gained, EXACT))
 
 
 def _without_shape(name: str) -> str:

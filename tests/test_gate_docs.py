@@ -38,8 +38,8 @@ def commands() -> list[str]:
 def test_commands_are_found_on_the_pages_in_the_workflows_and_in_the_makefile():
     found = commands()
     assert sum("--bencher" in line for line in found) == 2
-    assert sum("--metric instructions" in line for line in found) == 4
-    assert sum("runtime add --arm64" in line for line in found) == 3
+    assert sum("--metric instructions" in line for line in found) >= 4
+    assert sum("runtime add --arm64" in line for line in found) >= 3
 
 
 def parsed(line: str) -> typer.Context:
