@@ -13,12 +13,19 @@ from deploy.commands.progress import note
 from deploy.commands.stages import export_model, find_source, model_spec
 from deploy.commands.tune_builds import Workshop, can_be_made
 from deploy.commands.tune_confirm import confirm, write_choice
-from deploy.commands.tune_ledger import Ledger, Tried
+from deploy.commands.tune_ledger import FLOAT, Ledger, Tried
 from deploy.commands.tune_measure import Stopwatch, plan_for
 from deploy.commands.tune_race import Race, race
 from deploy.commands.tune_space import DIMENSIONS, difference, others, presets_for, targets_for
 from deploy.commands.tune_state import TuneRequest, Tuning
-from deploy.errors import ArtifactError, FidelityError, GraphError, MofaError, UsageError
+from deploy.errors import (
+    ArtifactError,
+    FidelityError,
+    GraphError,
+    MofaError,
+    OutputError,
+    UsageError,
+)
 from deploy.fidelity import Probe
 from deploy.files import unfinished
 from deploy.onnx_file import load_graph
@@ -194,6 +201,8 @@ def compare(tuning: Tuning, dimension: str, where: str) -> None:
         fresh.append((name, choice))
     if not fresh:
         return
+    if tuning.ledger.measured.empty:
+        files |= _float_graph(tuning, where)
     ended = _race(tuning, [now, *(name for name, _ in fresh)], files, where)
     tuning.ledger.keep(ended)
     tuning.best = dict(fresh).get(ended.winner, tuning.best)
@@ -208,6 +217,19 @@ def _file(tuning: Tuning, choice: Choice, where: str) -> Artifact:
     return made.optimized
 
 
+def _float_graph(tuning: Tuning, where: str) -> dict[str, Artifact]:
+    """Give the float graph of the default: integers are no gain on every device."""
+    try:
+        made = tuning.workshop.in_float(tuning.start, where)
+    except OutputError:
+        raise
+    except MofaError as error:
+        tuning.ledger.add(Tried(FLOAT, None, why=f"cannot be made: {error.problem}"))
+        return {}
+    tuning.ledger.add(Tried(FLOAT, None, why="in the default's forms, for comparison"))
+    return {FLOAT: made}
+
+
 def _race(tuning: Tuning, names: Sequence[str], files: dict[str, Artifact], where: str) -> Race:
     looks: list[int] = []
     plan = tuning.request.plan
@@ -219,6 +241,6 @@ def _race(tuning: Tuning, names: Sequence[str], files: dict[str, Artifact], wher
         seed = plan.seed + len(looks) - 1
         return tuning.stopwatch.measure(wanted, launches, seed, where).assign(**known)
 
-    return race(
-        names, names[0], measure, plan.launches, along=["default"], exact=tuning.stopwatch.counts
-    )
+    along = [name for name in ("default", FLOAT) if name in files]
+    exact = tuning.stopwatch.counts
+    return race(names, names[0], measure, plan.launches, along=along, exact=exact)

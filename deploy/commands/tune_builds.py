@@ -109,6 +109,17 @@ class Workshop:
                 self._quick[choice] = self._make_quick(choice)
         return self._quick[choice]
 
+    def in_float(self, choice: Choice, where: str) -> Artifact:
+        """Give the optimized float graph in a choice's forms, for a comparison.
+
+        Raises:
+            MofaError: it cannot be made.
+        """
+        fp32 = self._prepared(choice.forms)
+        with clock(f"{where}: optimizing the float graph"):
+            target = find_target(choice.target)
+            return optimize(fp32, target, fp32.path.parent, self._bare)[0]
+
     def _make_quick(self, choice: Choice) -> Quick:
         fp32 = self._prepared(choice.forms)
         target, recipe = find_target(choice.target), Recipe(choice.preset)

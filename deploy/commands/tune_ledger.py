@@ -12,6 +12,7 @@ from deploy.tuning import Choice
 from reports.rounding import with_interval
 from reports.stats import Estimate, median_interval, paired_ratio
 
+FLOAT = "float graph"  # compared with, and never chosen
 NOTHING = Estimate(np.nan, np.nan, np.nan, 0)
 
 
@@ -21,13 +22,14 @@ class Tried:
 
     Attributes:
         name: what tells it from the default.
+        choice: None of what is only compared with.
         vs_fp32_db: PSNR against the float graph; None where it was not made.
         drop_db: of PSNR on held-out images; None where it was not made in full, or has no truth.
         why: it is no longer launched, or is what was chosen.
     """
 
     name: str
-    choice: Choice
+    choice: Choice | None
     vs_fp32_db: float | None = None
     drop_db: float | None = None
     why: str = ""
@@ -58,7 +60,7 @@ class Ledger:
         for name, out in ended.out.items():
             self.tried[name].why = said_of(out, exact=self.exact)
         for name in ended.measured.columns:
-            if name not in ended.out and name in self.tried and name != ended.winner:
+            if name not in ended.out and name not in (self.start, FLOAT, ended.winner):
                 self.tried[name].why = f"not shown to be faster than {ended.winner}"
 
     def value(self, name: str) -> Estimate:
@@ -93,7 +95,7 @@ class Ledger:
         return [
             {
                 "candidate": name,
-                **one.choice.record(),
+                **(one.choice.record() if one.choice else {}),
                 **_ends(unit, self.value(name)),
                 "launches": self.value(name).n,
                 **_ends("ratio", self.ratio(name)),

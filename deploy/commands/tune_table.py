@@ -4,11 +4,13 @@ import numpy as np
 from rich.table import Table
 
 from deploy.commands.show import DASH, console, print_json
-from deploy.commands.tune_ledger import as_text
+from deploy.commands.tune_ledger import FLOAT, as_text
 from deploy.commands.tune_state import Tuning
 from deploy.tuning import Tuned
 from reports.rounding import fixed, with_interval
 from reports.stats import Estimate
+
+GAIN = "here integers are a gain in size alone"
 
 
 def show_tuned(tuned: Tuned, tuning: Tuning, as_json: bool) -> None:
@@ -67,10 +69,14 @@ def _said(tuned: Tuned, tuning: Tuning) -> list[str]:
     busy = f"; its load was at most {load:.1f}" if load is not None else ""
     forms = "every form auto"
     chosen = ", ".join(f"{name} {value}" for name, value in tuned.choice.record().items())
+    floats = tuning.ledger.ratio(FLOAT)
+    ours = tuning.confirmed.value if tuning.confirmed else 1.0
+    no_gain = [f"The float graph needs less than what is chosen: {GAIN}"] * (floats.high < ours)
     return [
         f"On {info.name} ({info.abi}, {info.cpu}), input {tuned.tuned_on.input_shape}{busy}: "
         f"{what}. The default is {start.target}, {start.preset}, {forms}. vs fp32 is of a graph "
         "calibrated on few crops.",
+        *no_gain,
         f"Chosen: {chosen}",
         f"Take it with --tuned {tuned.path}",
     ]
