@@ -1,7 +1,7 @@
 """Rows in; tables, plots, verdicts out. Imports itself, `android_bench.rows`, deploy's leaves.
 
 import reports
-frames = reports.load("build/bench")  # runs, samples, memory, telemetry, ops, devices
+frames = reports.load("build/bench")  # runs, samples, memory, telemetry, ops, counts, devices
 frames.summary                           # one row a case
 """
 

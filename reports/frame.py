@@ -36,6 +36,9 @@ _PANDAS = {arrow: pd.api.types.pandas_dtype(name) for name, arrow in _ARROW.item
 
 _APART = "report on each session by itself"
 
+# table -> a column whose values are all above 0
+_ABOVE_0 = {"samples": "latency_ns", "counts": "instructions"}
+
 # What makes a device the same one; the rest (its system, its governor) may change over a history.
 _SAME_DEVICE = ["name", "abi", "cpu", "cpu_cores", "is_phone", "model", "soc", "is_emulator"]
 
@@ -221,10 +224,11 @@ def _check_values(path: Path, table: pa.Table, name: str) -> None:
             raise RowsError(
                 f"{path} has status {unknown[0]!r}, known are {known}", "update mofa-deploy"
             )
-    if name == "samples" and table.num_rows:
-        least = pc.min(table["latency_ns"]).as_py()
+    if name in _ABOVE_0 and table.num_rows:
+        column = _ABOVE_0[name]
+        least = pc.min(table[column]).as_py()
         if least <= 0:
-            raise RowsError(f"{path} has a latency_ns of {least}", _MEASURE_AGAIN)
+            raise RowsError(f"{path} has {column} {least}", _MEASURE_AGAIN)
 
 
 def _required_columns(row_type: type) -> list[str]:
@@ -268,11 +272,15 @@ def _check_links(frames: Frames) -> None:
         _check_known(table["run_id"], runs["run_id"], f"{name} name the run")
     of_device = runs["device_id"].dropna()
     _check_known(of_device, frames.devices["device_id"], "runs name the device")
-    steady = set(frames.samples.loc[frames.samples["phase"] == "steady", "run_id"].unique())
-    ok = runs.loc[(runs["status"] == "ok") & (runs["mode"] == "latency"), "run_id"]
-    bare = next((run_id for run_id in ok if run_id not in steady), None)
-    if bare is not None:
-        raise RowsError(f"run {bare!r} is ok but has no steady sample", _MEASURE_AGAIN)
+    for mode, table, row in (
+        ("latency", frames.samples, "sample"),
+        ("count", frames.counts, "count"),
+    ):
+        steady = set(table.loc[table["phase"] == "steady", "run_id"].unique())
+        ok = runs.loc[(runs["status"] == "ok") & (runs["mode"] == mode), "run_id"]
+        bare = next((run_id for run_id in ok if run_id not in steady), None)
+        if bare is not None:
+            raise RowsError(f"run {bare!r} is ok but has no steady {row}", _MEASURE_AGAIN)
 
 
 def _check_known(named: "pd.Series[str]", known: "pd.Series[str]", what: str) -> None:

@@ -197,6 +197,34 @@ def test_sessions_of_one_device_that_were_counted_differently_are_not_read_toget
         load(*sessions)
 
 
+def test_a_counted_launch_without_a_steady_count_is_refused(write_counts, rewrite):
+    session = write_counts(LINE)
+    rewrite(session, "counts", lambda counts: counts[counts["phase"] != "steady"])
+    with pytest.raises(RowsError, match="is ok but has no steady count"):
+        load(session)
+
+
+def test_a_count_of_nothing_is_refused(write_counts, rewrite):
+    session = write_counts(LINE)
+    rewrite(session, "counts", lambda counts: counts.assign(instructions=0))
+    with pytest.raises(RowsError, match="has instructions 0"):
+        load(session)
+
+
+def test_cores_stand_side_by_side_where_the_device_is_an_axis(write_counts):
+    sessions = [
+        write_counts(LINE, "one"),
+        write_counts(LINE, "two", device=emulated("a53")),
+    ]
+    grid = pivot(load(*sessions), ["kind"], ["device"], ["instructions"])
+    assert [column.header for column in grid.columns] == [
+        "kind",
+        "arm64-a53, instructions M",
+        "arm64-a76, instructions M",
+    ]
+    assert grid.rows[0][1].text == grid.rows[0][2].text == "53.00"
+
+
 def test_report_prints_the_counts_where_no_table_is_named(write_counts, capsys):
     assert run_app(["report", str(write_counts(LINE)), "--format", "csv", "--json"]) == 0
     record = json.loads(capsys.readouterr().out)
