@@ -6,7 +6,7 @@ from importlib import metadata
 from android_bench.device import DeviceInfo
 from deploy.commands.tune_builds import Built
 from deploy.commands.tune_ledger import as_text
-from deploy.commands.tune_race import COUNTS_REPEAT_TO
+from deploy.commands.tune_race import COUNTS_TELL_FROM
 from deploy.commands.tune_space import difference
 from deploy.commands.tune_state import Tuning
 from deploy.onnx_file import image_input, load_graph
@@ -36,7 +36,7 @@ def confirm(tuning: Tuning, where: str) -> None:
         row.why = f"loses {other.drop_db:.3f} dB in full, more than {bound_db:g} dB"
     else:
         ratio = _confirmed_ratio(tuning, built, other, where)
-        if ratio.high < 1 - (COUNTS_REPEAT_TO if tuning.ledger.exact else 0):
+        if ratio.high < 1 - (COUNTS_TELL_FROM if tuning.ledger.exact else 0):
             row.why = f"chosen; measured anew: {as_text(ratio, exact=tuning.ledger.exact)}"
             tuning.ledger.tried["default"].why = f"slower than {name}"
             tuning.confirmed = ratio

@@ -68,6 +68,7 @@ class Stopwatch:
 
         Args:
             files: candidate -> its optimized file; no two with the same bytes.
+            launches: of each; a count is the same again, so one is enough of it.
             seed: of the order of the launches.
             where: how far the tuning is, to be shown.
 
@@ -81,7 +82,7 @@ class Stopwatch:
         """
         cases = cases_for(list(files.values()), ("cpu",), self.info, self.input, named=True)
         job = Job(self.device, self.info, cases)
-        plan = replace(self.plan, launches=launches, seed=seed)
+        plan = replace(self.plan, launches=1 if self.counts else launches, seed=seed)
         needed = native_programs(job)
         total = len(all_slots(len(cases), plan))
         with bar(f"{where}, on {self.info.name}", total, "launches") as launched:

@@ -15,6 +15,7 @@ from android_bench.arm64_pieces import find_pieces
 from deploy.artifact import read_artifact
 from deploy.commands import bench_devices
 from deploy.commands.tune_ledger import FLOAT
+from deploy.commands.tune_race import COUNTS_TELL_FROM
 from deploy.errors import DeviceError
 from deploy.tuning import read_tuned
 
@@ -260,7 +261,7 @@ def test_an_emulated_core_chooses_by_exact_counts(asked, out):
     assert not any("latency_ms" in one for one in said["tried"])
     least = min(one["instructions_m"] for one in counted if one["candidate"] != FLOAT)
     chosen = next(one for one in counted if {**one, **said["choice"]} == one)
-    assert chosen["instructions_m"] <= least * (1 + 1e-4)
+    assert chosen["instructions_m"] <= least * (1 + COUNTS_TELL_FROM)
 
 
 def test_two_threads_cannot_be_counted(asked, refuse):

@@ -99,10 +99,17 @@ def test_a_candidate_whose_launches_fail_is_out_and_says_so():
     assert machine.looks == [(("c0", "c1"), FIRST_LAUNCHES)]
 
 
-def test_counts_are_decided_by_one_launch_to_the_digits_that_repeat():
-    machine = Machine({"c0": 100.0, "c1": 100.005, "c2": 99.9, "c3": 99.905}, 6)
+def test_counts_are_decided_by_one_launch_where_they_differ_by_enough_to_say_something():
+    machine = Machine({"c0": 100.0, "c1": 100.3, "c2": 98.0, "c3": 98.2}, 6)
     machine.spread = 0.0
     ended = race(names_of(4), "c0", lambda names, n: machine(names, n).round(9), 16, exact=True)
     assert [launches for _, launches in machine.looks] == [1]
     assert ended.winner == "c2"
-    assert set(ended.out) == {"c0", "c1"}  # c3 is within 1e-4 of c2
+    assert set(ended.out) == {"c0", "c1"}  # c3 is within half a percent of c2
+
+
+def test_counts_that_are_hardly_less_leave_the_incumbent():
+    counts = pd.DataFrame({"c0": [100.0], "c1": [99.7]})
+    assert (
+        race(["c0", "c1"], "c0", lambda names, n: counts[list(names)], 1, exact=True).winner == "c0"
+    )
