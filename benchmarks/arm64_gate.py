@@ -3,9 +3,9 @@
     mofa-deploy runtime add --arm64                                  # once
     python benchmarks/arm64_gate.py [repeat] [cost] [edits] [--out build/arm64]
 
-repeat  20 launches of each of five networks, in four sessions whose folders have paths of other
-        lengths and whose environments differ; a spread (greatest less least, over the median) above
-        1e-4 fails.
+repeat  20 launches of five networks in 8 bits, and of one in float, in four sessions whose folders
+        have paths of other lengths and whose environments differ; a spread (greatest less least,
+        over the median) above 1e-4 fails.
 cost    seconds and memory of counting each network at three sizes.
 edits   ten edits that make the demo network heavier and ten that do not, each through
         `mofa-deploy gate --metric instructions` as it is by default. A missed one, and a false
@@ -56,6 +56,7 @@ REPEATED = (
     ("nafnet-tiny", PLAIN),
     ("nafnet-16-22", INT8),
     ("pmrid-raw", INT8),
+    ("nafnet-16-9", INT8),
     ("nafnet-mofa", INT8),
 )
 COUNTED = ("nafnet-tiny", "nafnet-16-22", "pmrid-raw")
