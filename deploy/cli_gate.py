@@ -148,7 +148,7 @@ def gate(
         if rebaseline:
             return write_anew(wanted, json)
         return show_verdict(gate_counts(wanted, budgets_of(budgets)), outputs)
-    _check_timing(metric, cpu, rebaseline=rebaseline)
+    _check_timing(metric, device, cpu, rebaseline=rebaseline)
     _check(sources, baseline, current, against)
     from android_bench.plan import BenchPlan
     from deploy.commands.gate_against import GateRequest, gate_against
@@ -193,10 +193,12 @@ def _check(
         raise UsageError(f"no {missing}", "pass --baseline and --current, or --against")
 
 
-def _check_timing(metric: str, cpu: str | None, *, rebaseline: bool) -> None:
+def _check_timing(metric: str, device: str | None, cpu: str | None, *, rebaseline: bool) -> None:
     """Refuse what is for counting, where nothing is counted."""
     if metric != LATENCY:
         raise UsageError(f"metric {metric!r} is unknown", f"pass {LATENCY} or {INSTRUCTIONS}")
+    if device == ARM64:
+        raise UsageError(f"{ARM64} has no clock", "pass --metric instructions and --baseline FILE")
     if cpu is not None or rebaseline:
         given = "--rebaseline" if rebaseline else "--cpu"
         raise UsageError(f"{given} is of counted instructions", "pass --metric instructions")

@@ -52,6 +52,8 @@ def read_baseline(path: Path) -> CountBaseline:
     """
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
+    except IsADirectoryError as error:
+        raise RowsError(f"{path} is a folder, and a baseline is a file", _NOT_ONE) from error
     except OSError as error:
         raise RowsError(
             f"no baseline at {path} ({error.strerror})", "write it: the same command, --rebaseline"

@@ -213,6 +213,11 @@ BROKEN = {
 }
 
 
+def test_a_folder_is_no_baseline(tmp_path):
+    with pytest.raises(RowsError, match="is a folder, and a baseline is a file"):
+        read_baseline(tmp_path)
+
+
 @pytest.mark.parametrize(("text", "problem"), BROKEN.values(), ids=BROKEN)
 def test_a_file_that_is_no_baseline_is_said_to_be_none(tmp_path, text, problem):
     path = tmp_path / "baseline.json"

@@ -159,6 +159,7 @@ def test_options_that_mean_nothing_here_are_refused(gate, words, problem):
         (("--metric", "energy"), "metric 'energy' is unknown"),
         (("--rebaseline",), "--rebaseline is of counted instructions"),
         (("--cpu", "a53"), "--cpu is of counted instructions"),
+        (("--device", "arm64", "--against", "x"), "arm64 has no clock"),
     ],
 )
 def test_options_of_counting_are_refused_elsewhere(capsys, words, problem):
