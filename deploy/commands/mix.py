@@ -30,6 +30,8 @@ from deploy.search import Score
 # Of a drop that is allowed: other images may lose more than those that were searched on, of the
 # raw demo photographs 1.4 times as much.
 AIMED_SHARE = 0.6
+# Of closeness to fp32: the held-out photographs of the demo were 0.4 dB farther off.
+AIMED_ABOVE_DB = 1.0
 
 
 @dataclass(frozen=True)
@@ -63,9 +65,9 @@ def meet_bounds(
 ) -> Recipe:
     """Give the recipe with as much in float as the bounds need, judged on the question's images.
 
-    Of an allowed drop, AIMED_SHARE is aimed at: the stage holds the whole of it on images that
-    were not searched on. Leaves `NAME.sensitivity.csv` and `.svg` in the folder where layers had
-    to be judged.
+    Of an allowed drop AIMED_SHARE is aimed at, of closeness AIMED_ABOVE_DB more, and the bound
+    itself where that cannot be had: the stage holds it on images that were not searched on. Leaves
+    `NAME.sensitivity.PRESET.csv` and `.svg` in the folder where layers had to be judged.
 
     Raises:
         UsageError: a bound on the drop, and no truth to measure it against.
@@ -76,7 +78,7 @@ def meet_bounds(
         goal = _Goal(
             f"{model} int8-{question.target.name}, PSNR against fp32",
             bounds.min_psnr_vs_fp32_db,
-            bounds.min_psnr_vs_fp32_db,
+            bounds.min_psnr_vs_fp32_db + AIMED_ABOVE_DB,
             lambda score: score.vs_fp32_db,
         )
         recipe = _mixed(question, recipe, base, folder, goal)
@@ -135,8 +137,9 @@ def _mixed(
         return bool(kept.integer)
 
     mix = search(goal.aim_db)
-    if goal.aim_db > goal.least_db and not (mix.met and has_integers(mix)):
-        mix = search(goal.least_db)  # what was asked for may be met where more is not
+    asked_for = mix.met or mix.db >= goal.least_db  # may be met where more is not
+    if asked_for and goal.aim_db > goal.least_db and not (mix.met and has_integers(mix)):
+        mix = search(goal.least_db)
     if mix.met and not has_integers(mix):
         raise FidelityError(
             f"{goal.what}: no mix of integers and float reaches {goal.least_db:.2f} dB, "

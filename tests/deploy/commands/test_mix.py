@@ -56,6 +56,15 @@ def test_a_bound_that_nothing_meets_says_the_best_reached(question, base, folder
 
 
 @pytest.mark.slow
+def test_closeness_that_can_be_had_is_taken_where_more_that_is_aimed_at_cannot(
+    question, base, folder, monkeypatch
+):
+    folder.mkdir()
+    monkeypatch.setattr("deploy.commands.mix.AIMED_ABOVE_DB", 200.0)
+    assert meet_bounds(question, MINMAX, base, Bounds(21.0), folder) == MINMAX
+
+
+@pytest.mark.slow
 def test_a_drop_that_can_be_kept_is_kept_where_the_smaller_one_aimed_at_cannot(
     question, base, folder, monkeypatch
 ):
