@@ -63,7 +63,8 @@ def _said(tuned: Tuned, tuning: Tuning) -> list[str]:
     what = (
         "millions of instructions of one inference, on one thread: never a time"
         if tuning.ledger.exact
-        else "medians of launches, interleaved, with 95 % intervals"
+        else "medians of launches with 95 % intervals, and ratios of launches in the same blocks, "
+        "which alone compare what was launched at other times"
     )
     load = tuning.stopwatch.greatest_load
     busy = f"; its load was at most {load:.1f}" if load is not None else ""
