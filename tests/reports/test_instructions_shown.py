@@ -17,6 +17,7 @@ from reports.instructions import KINDS, millions
 from reports.pair import case_side, compare_sides, session_side
 from reports.pivot import pivot
 from reports.report import build_report
+from reports.values import OF_A_CLOCK, VALUES
 
 # words of time, which no page or table of counts has in a sentence
 OF_TIME = re.compile(r"\b(faster|slower|latency|ms|speed-up|milliseconds)\b", re.IGNORECASE)
@@ -145,6 +146,11 @@ def test_a_table_of_counts_leaves_times_out(both):
 def test_one_table_of_both_is_refused(both):
     with pytest.raises(UsageError, match="instructions and latency do not stand in one table"):
         pivot(both, ["kind"], [], ["latency", "instructions"])
+
+
+@pytest.mark.parametrize("name", [name for name in VALUES if name not in OF_A_CLOCK])
+def test_every_value_without_a_clock_can_be_shown_of_counts(frames, name):
+    assert [len(row) for row in pivot(frames, ["kind"], [], [name]).rows] == [2] * 3
 
 
 def test_a_latency_of_what_was_counted_names_the_value_to_ask_for(frames):
