@@ -1,8 +1,8 @@
 """Ten edits of the demo network that make it heavier, ten that do not, and the gate's word on each.
 
 The list was written down before any of it was counted, and is not changed after: an edit that the
-gate misses stays in it. Left out are edits that add less than the gate's budget by their nature,
-such as a last convolution in float (-0.5 %).
+gate misses stays in it. Edits that add less than the gate's budget by their nature, such as a last
+convolution in float, were left out from the start.
 """
 
 import io
