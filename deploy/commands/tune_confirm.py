@@ -25,7 +25,7 @@ def confirm(tuning: Tuning, where: str) -> None:
     built = tuning.in_full(tuning.start, where)
     tuning.ledger.tried["default"].drop_db = built.drop_db
     if tuning.best == tuning.start:
-        tuning.ledger.tried["default"].why = "no candidate is shown to be faster: it stays"
+        tuning.ledger.tried["default"].why = "no candidate is shown to be better: it stays"
         return
     name = difference(tuning.best, tuning.start)
     row = tuning.ledger.tried[name]
@@ -38,13 +38,13 @@ def confirm(tuning: Tuning, where: str) -> None:
         ratio = _confirmed_ratio(tuning, built, other, where)
         if ratio.high < 1 - (COUNTS_TELL_FROM if tuning.ledger.exact else 0):
             row.why = f"chosen; measured anew: {as_text(ratio, exact=tuning.ledger.exact)}"
-            tuning.ledger.tried["default"].why = f"slower than {name}"
+            tuning.ledger.tried["default"].why = f"{name} is better"
             tuning.confirmed = ratio
             return
         text = as_text(ratio, exact=tuning.ledger.exact)
-        row.why = f"not shown to be faster when measured anew: {text}"
+        row.why = f"{tuning.ledger.no_gain_over('default')} when measured anew: {text}"
     tuning.best = tuning.start
-    tuning.ledger.tried["default"].why = "it stays: no candidate is confirmed to be faster"
+    tuning.ledger.tried["default"].why = "it stays: no candidate is confirmed to be better"
 
 
 def _confirmed_ratio(tuning: Tuning, built: Built, other: Built, where: str) -> Estimate:

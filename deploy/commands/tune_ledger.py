@@ -61,7 +61,13 @@ class Ledger:
             self.tried[name].why = said_of(out, exact=self.exact)
         for name in ended.measured.columns:
             if name not in ended.out and name not in (self.start, FLOAT, ended.winner):
-                self.tried[name].why = f"not shown to be faster than {ended.winner}"
+                self.tried[name].why = self.no_gain_over(ended.winner)
+
+    def no_gain_over(self, name: str) -> str:
+        """Say of a candidate that it is not shown to be better; of counts in no words of time."""
+        if self.exact:
+            return f"no fewer than {name}, or too little to tell"
+        return f"not shown to be faster than {name}"
 
     def value(self, name: str) -> Estimate:
         """Give ms, or millions of instructions, with a 95 % interval where they vary."""
@@ -69,7 +75,7 @@ class Ledger:
             return NOTHING
         found = self.measured[name].dropna().to_numpy()
         if self.exact and len(found):
-            return Estimate(found[-1], found[-1], found[-1], len(found))
+            return Estimate(found[-1], found[-1], found[-1], 1)  # counted once, and kept
         return median_interval(found)
 
     def counted(self, names: Sequence[str]) -> dict[str, float]:
