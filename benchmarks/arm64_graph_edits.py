@@ -175,8 +175,26 @@ def turned_around(model: onnx.ModelProto) -> None:
 def float_island(model: onnx.ModelProto) -> None:
     """Let a depthwise convolution have float weights, of the same values, and a float output.
 
-    Float weights alone are no island: ONNX Runtime quantizes those of a convolution between
-    DequantizeLinear and QuantizeLinear by itself. The output rounds once less.
+    Float weights alone are no island, see `float_weights`. The output rounds once less.
+    """
+    float_weights(model)
+    graph = _Graph(model)
+    node = next(one for one in graph.convolutions() if _attribute(one, "group", 1) > 1)
+    (quantize,) = graph.readers(node.output[0])
+    (again,) = graph.readers(quantize.output[0])
+    for reader in graph.readers(again.output[0]):
+        reader.input[:] = [
+            node.output[0] if name == again.output[0] else name for name in reader.input
+        ]
+    graph.proto.node.remove(quantize)
+    graph.proto.node.remove(again)
+
+
+def float_weights(model: onnx.ModelProto) -> None:
+    """Let a depthwise convolution have float weights, of the same values.
+
+    Between DequantizeLinear and QuantizeLinear, ONNX Runtime quantizes them by itself at load, with
+    one scale for all channels.
     """
     graph = _Graph(model)
     conv = graph.depthwise()
@@ -186,13 +204,6 @@ def float_island(model: onnx.ModelProto) -> None:
         values = codes.astype(np.float32) * scales.reshape(shape)
         conv.node.input[place] = graph.add_constant(f"{constant.name}_float", values)
         graph.proto.node.remove(constant)
-    (again,) = graph.readers(conv.after.output[0])
-    for reader in graph.readers(again.output[0]):
-        reader.input[:] = [
-            conv.node.output[0] if name == again.output[0] else name for name in reader.input
-        ]
-    graph.proto.node.remove(conv.after)
-    graph.proto.node.remove(again)
 
 
 def _quantized(value: str, like: onnx.NodeProto) -> tuple[str, list[onnx.NodeProto]]:

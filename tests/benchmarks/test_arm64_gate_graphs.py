@@ -15,6 +15,7 @@ EXACT = [
     graphs.wider_first,
     graphs.depthwise_in_parts,
     graphs.turned_around,
+    graphs.float_weights,
     graphs.renamed,
     graphs.initializers_reversed,
     graphs.annotated,
@@ -98,6 +99,13 @@ def test_every_regression_of_a_graph_is_more_work_or_less_fused(network, tmp_pat
 def test_a_lost_fusion_leaves_a_float_convolution(network, graph, tmp_path):
     fused = optimized(changed(network, graph), tmp_path / "fused.onnx")
     assert {"Conv", "FusedConv"} & set(operators(fused))
+
+
+def test_float_weights_between_integers_are_quantized_at_load_with_one_scale(network, tmp_path):
+    fused = optimized(changed(network, graphs.float_weights), tmp_path / "fused.onnx")
+    dims = {one.name: list(one.dims) for one in fused.graph.initializer}
+    scales = [dims[node.input[4]] for node in fused.graph.node if node.op_type == "QLinearConv"]
+    assert scales == [[16], [32], [], [4]]
 
 
 def test_turned_rows_and_columns_stay_in_the_optimized_graph(network, tmp_path):
