@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from android_bench.arm64_cpus import Cpu
-from android_bench.arm64_pieces import Pieces, find_pieces, loading
+from android_bench.arm64_pieces import Pieces, find_pieces, loading, require_unchanged
 from android_bench.device import Completed, DeviceInfo
 from android_bench.launch import COUNTER_NAME
 from android_bench.processes import run_program
@@ -58,8 +58,9 @@ class EmulatedArm:
         """What the emulation is made of.
 
         Raises:
-            DeviceError: pieces are missing, or the emulator lacks this core.
+            DeviceError: pieces are missing or have changed, or the emulator lacks this core.
         """
+        require_unchanged(self._cache)
         found = find_pieces(self._cache)
         found.require_core(self.cpu)
         return found

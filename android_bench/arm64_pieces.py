@@ -5,6 +5,7 @@ The runner and the counter are built by `runner`, like those of other devices.
 """
 
 import hashlib
+import json
 import os
 import platform
 import re
@@ -25,6 +26,7 @@ from deploy.files import file_sha256
 SET_UP = "mofa-deploy runtime add --arm64"
 EMULATOR = "qemu-aarch64"
 LIBRARY = "libonnxruntime.so"
+MANIFEST = "pieces.json"  # in the cache: the hash of every file that was fetched
 
 # of the arm64 C and C++ runtimes, what the library and the runner load
 RUNTIME_FILES = (
@@ -189,6 +191,28 @@ def find_pieces(cache: Path | None = None) -> Pieces:
 
 
 _HOW = f"run `{SET_UP}`"
+
+
+def require_unchanged(cache: Path | None = None) -> None:
+    """Check that what was fetched is as it was: a file that was cut short crashes in other words.
+
+    Args:
+        cache: as of `find_pieces`.
+
+    Raises:
+        DeviceError: a file is not the same any more.
+    """
+    folder = cache or default_cache()
+    try:
+        kept = json.loads((folder / MANIFEST).read_text())["sha256"]
+    except (OSError, ValueError, TypeError, KeyError):  # nothing was fetched: all is the system's
+        return
+    for name, sha256 in kept.items():
+        if (folder / name).is_file() and file_sha256(folder / name) != sha256:
+            raise DeviceError(
+                f"{folder / name} has changed since it was fetched",
+                f"remove {folder / Path(name).parts[0]}, then {_HOW}",
+            )
 
 
 def require_linux() -> None:

@@ -5,9 +5,8 @@ and the arm64 runtimes, as files that are unpacked into the cache: nothing is in
 architecture is added, and apt's own state stays as it is.
 """
 
+import fcntl
 import json
-import os
-import re
 import shutil
 import subprocess
 import sys
@@ -17,11 +16,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from android_bench.arm64_packages import EMULATOR_PACKAGE, lend_packages, needed_besides, unpack
 from android_bench.arm64_pieces import (
     EMULATOR,
     LIBRARY,
+    MANIFEST,
     RUNTIME_FILES,
-    SET_UP,
     Pieces,
     default_cache,
     find_emulator,
@@ -29,17 +29,17 @@ from android_bench.arm64_pieces import (
     find_runtime,
     library_path,
     require_linux,
+    require_unchanged,
     wanted_version,
 )
 from android_bench.runner import find_arm64_runner, find_counter
-from deploy.errors import DeviceError
-from deploy.files import file_sha256, temporary_beside, unfinished
+from deploy.errors import DeviceError, OutputError
+from deploy.files import file_sha256, unfinished
 
-MANIFEST = "pieces.json"
-EMULATOR_PACKAGE = "qemu-user"
 RUNTIME_PACKAGES = ("libc6-arm64-cross", "libstdc++6-arm64-cross", "libgcc-s1-arm64-cross")
 PLATFORMS = ("manylinux_2_28_aarch64", "manylinux_2_27_aarch64", "manylinux2014_aarch64")
 
+LOCK = ".lock"
 SOURCES = "sources.json"  # what a folder was made from
 
 Say = Callable[[str], None]
@@ -72,10 +72,17 @@ def set_up(say: Say, cache: Path | None = None) -> Pieces:
 
     Raises:
         DeviceError: no Linux, or a piece cannot be had here; what to install is said.
+        OutputError: the cache refuses.
     """
     require_linux()
-    folder, version = cache or default_cache(), wanted_version()
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = cache or default_cache()
+    with _alone(folder, say):
+        require_unchanged(folder)  # before new ones come, whose hashes may be others
+        return _set_up(folder, say)
+
+
+def _set_up(folder: Path, say: Say) -> Pieces:
+    version = wanted_version()
     if not library_path(folder, version).is_file():
         say(f"onnxruntime {version} for aarch64 (21 MB), by pip")
         _fetch_library(folder, version)
@@ -87,12 +94,30 @@ def set_up(say: Say, cache: Path | None = None) -> Pieces:
         say("the arm64 C and C++ runtimes (2 MB), by apt-get download")
         _fetch_runtime(folder)
     pieces = find_pieces(folder)
-    _require_unchanged(folder)
     say("the runner for aarch64 and the counter, by the compilers of this machine")
     find_arm64_runner()
     find_counter(pieces.emulator.plugin_api)
     _write_manifest(folder, pieces.identity)
     return pieces
+
+
+@contextmanager
+def _alone(cache: Path, say: Say) -> Iterator[None]:
+    """Let one process at a time fetch into a cache: apt-get would write its lists twice at once."""
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        lock = (cache / LOCK).open("w")
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {cache} ({error.strerror})", "set XDG_CACHE_HOME to a folder of yours"
+        ) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"another process is filling {cache}; waiting for it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def list_kept_pieces(pieces: Pieces) -> list[KeptPiece]:
@@ -101,7 +126,7 @@ def list_kept_pieces(pieces: Pieces) -> list[KeptPiece]:
     Raises:
         DeviceError: a file that was fetched is not the same any more.
     """
-    _require_unchanged(pieces.cache)
+    require_unchanged(pieces.cache)
     identity, emulator = pieces.identity, pieces.emulator
     runtime = [pieces.runtime / name for name in RUNTIME_FILES]
     return [
@@ -122,19 +147,6 @@ def _source(file: Path) -> str:
         if (folder / SOURCES).is_file():
             return ", ".join(json.loads((folder / SOURCES).read_text()))
     return str(file.parent)
-
-
-def _require_unchanged(cache: Path) -> None:
-    try:
-        kept = json.loads((cache / MANIFEST).read_text())["sha256"]
-    except (OSError, ValueError, TypeError, KeyError):  # nothing was fetched: all is the system's
-        return
-    for name, sha256 in kept.items():
-        if (cache / name).is_file() and file_sha256(cache / name) != sha256:
-            raise DeviceError(
-                f"{cache / name} has changed since it was fetched",
-                f"remove {cache / Path(name).parts[0]}, then run `{SET_UP}`",
-            )
 
 
 def _fetch_library(cache: Path, version: str) -> None:
@@ -161,10 +173,10 @@ def _fetch_library(cache: Path, version: str) -> None:
 
 def _fetch_emulator(cache: Path) -> None:
     """Unpack qemu-user, and what it needs and the system lacks."""
-    wanted = [EMULATOR_PACKAGE, *_needed_besides(cache, EMULATOR_PACKAGE)]
-    with unfinished(cache / "qemu") as folder, _packages(cache, wanted) as packages:
+    wanted = [EMULATOR_PACKAGE, *needed_besides(cache, EMULATOR_PACKAGE)]
+    with unfinished(cache / "qemu") as folder, lend_packages(cache, wanted) as packages:
         for package in packages:
-            _unpack(package, folder)
+            unpack(package, folder)
         libraries = folder / "lib"
         libraries.mkdir(exist_ok=True)
         for found in folder.glob("usr/lib/*/*.so.*"):
@@ -184,89 +196,19 @@ def _fetch_emulator(cache: Path) -> None:
 
 
 def _fetch_runtime(cache: Path) -> None:
-    with unfinished(cache / "runtime") as folder, _packages(cache, RUNTIME_PACKAGES) as packages:
+    with (
+        unfinished(cache / "runtime") as folder,
+        lend_packages(cache, RUNTIME_PACKAGES) as packages,
+    ):
         folder.mkdir()
         whole = folder / "whole"
         for package in packages:
-            _unpack(package, whole)
+            unpack(package, whole)
         for name in RUNTIME_FILES:
             (found,) = whole.glob(f"usr/*/lib/{name}")
             shutil.copy2(found, folder / name)
         shutil.rmtree(whole)
         _note(folder, packages)
-
-
-@contextmanager
-def _packages(cache: Path, names: Sequence[str]) -> Iterator[list[Path]]:
-    """Lend Debian packages as files; with lists of our own where the system's are not there."""
-    with temporary_beside(cache / "packages") as folder:
-        folder.mkdir()
-        for options in ([], _own_lists(cache)):
-            if options:
-                _apt(cache, [*options, "update"], folder)
-            done = _apt(cache, [*options, "download", *names], folder)
-            packages = sorted(folder.glob("*.deb"))
-            if done.returncode == 0 and len(packages) == len(names):
-                yield packages
-                return
-        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise DeviceError(
-            f"apt-get cannot download {', '.join(names)} ({reason})",
-            "install them by the system's package manager; they are looked for there too",
-        )
-
-
-def _needed_besides(cache: Path, package: str) -> list[str]:
-    """Name what apt would install with a package here."""
-    arguments = ["--simulate", "--no-install-recommends", "install", package]
-    for options in ([], _own_lists(cache)):
-        done = _apt(cache, [*options, *arguments], cache)
-        names = re.findall(r"^Inst (\S+)", done.stdout, re.MULTILINE)
-        if done.returncode == 0 and names:
-            return [name for name in names if name != package]
-        _apt(cache, [*_own_lists(cache), "update"], cache)
-    return []
-
-
-def _own_lists(cache: Path) -> list[str]:
-    lists = cache / "apt" / "lists"
-    (lists / "partial").mkdir(parents=True, exist_ok=True)
-    return ["-o", f"Dir::State::lists={lists}"]
-
-
-def _apt(cache: Path, arguments: Sequence[str], folder: Path) -> "subprocess.CompletedProcess[str]":
-    """Run apt-get with a cache and locks of our own."""
-    program = shutil.which("apt-get")
-    if program is None:
-        raise DeviceError(
-            "there is no apt-get to fetch the emulator and the arm64 runtimes with",
-            f"install {EMULATOR_PACKAGE} and libstdc++ for aarch64 by the system's package "
-            "manager: `qemu-aarch64` on the PATH, the libraries in /usr/aarch64-linux-gnu/lib",
-        )
-    (cache / "apt" / "archives" / "partial").mkdir(parents=True, exist_ok=True)
-    own = ["-o", f"Dir::Cache={cache / 'apt'}", "-o", "Debug::NoLocking=1"]
-    if os.geteuid() == 0:  # root's downloads go through a user that cannot write to the cache
-        own += ["-o", "APT::Sandbox::User=root"]
-    return subprocess.run(
-        [program, "--quiet", "--yes", *own, *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "LC_ALL": "C"},
-        check=False,
-    )
-
-
-def _unpack(package: Path, folder: Path) -> None:
-    program = shutil.which("dpkg-deb")
-    if program is None:
-        raise DeviceError(f"no dpkg-deb to unpack {package.name} with", "install the package dpkg")
-    folder.mkdir(exist_ok=True)
-    command = [program, "--extract", str(package), str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise DeviceError(f"{package.name} does not unpack ({reason})", "try again")
 
 
 def _pip(arguments: Sequence[str], what: str) -> None:

@@ -72,8 +72,11 @@ def bench(
     ] = None,
     device: Devices = "host",
     cpu: Annotated[
-        str, typer.Option(help="core that arm64 emulates: a53, a76 or i8mm", metavar="CORE")
-    ] = "a76",
+        str | None,
+        typer.Option(
+            help="core that arm64 emulates: a53, a76 or i8mm  [default: a76]", metavar="CORE"
+        ),
+    ] = None,
     provider: Annotated[
         str, typer.Option(help="of ONNX Runtime, several separated by commas: cpu, nnapi, xnnpack")
     ] = "cpu",

@@ -1,13 +1,10 @@
 """Measure artifacts on devices, and keep what they make of the held-out photographs."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-from skimage.io import imsave
-from skimage.util import img_as_ubyte
-
+from android_bench.arm64 import NAME as ARM64
 from android_bench.arm64_cpus import DEFAULT_CPU
 from android_bench.device import Device, DeviceInfo
 from android_bench.devices import HOST, find_devices
@@ -16,27 +13,21 @@ from android_bench.programs import Programs
 from deploy.artifact import Artifact, current_line, list_artifacts, read_artifact
 from deploy.commands.bench_cases import (
     cases_for,
-    config_of,
-    level_of,
     read_providers,
     require_one_file,
 )
 from deploy.commands.bench_devices import Job, measure, native_programs
 from deploy.commands.bench_devices import resume as go_on
 from deploy.commands.images import probe_for_artifact
-from deploy.commands.progress import clock, note
-from deploy.errors import ArtifactError, DeviceError, GraphError, MofaError
+from deploy.commands.pictures import keep_pictures
+from deploy.commands.progress import note
+from deploy.errors import ArtifactError, DeviceError, GraphError, MofaError, UsageError
 from deploy.fidelity import Probe
 from deploy.files import unfinished
-from deploy.inference import open_run
 from deploy.onnx_file import image_input, load_graph
 from deploy.targets import made_for_other_hardware
 
-PICTURE_SIDE_PX = 256
-MAX_PICTURES = 4  # images shown before and after; all are scored
-PICTURES = "pictures"
 SESSIONS = "bench"
-SHARP = "sharp"
 
 
 @dataclass(frozen=True)
@@ -50,7 +41,7 @@ class BenchRequest:
         plan: of devices with a clock.
         touch: settings of a phone may be changed, and are put back.
         counting: the plan of devices that count instructions; None: as `plan` has it.
-        cpu: the core that is emulated.
+        cpu: the core that is emulated; None: the usual one.
     """
 
     sources: tuple[Path, ...]
@@ -64,7 +55,7 @@ class BenchRequest:
     keep: bool = False
     touch: bool = True
     counting: BenchPlan | None = None
-    cpu: str = DEFAULT_CPU
+    cpu: str | None = None
 
 
 @dataclass(frozen=True)
@@ -97,6 +88,7 @@ def bench_and_show(request: BenchRequest, *, resume: bool, as_json: bool) -> Non
     """
     from deploy.commands.report import show_measured
 
+    _require_emulation(request, resume=resume)
     if resume:
         done = Measured(*go_on(request.build / SESSIONS, keep=request.keep, touch=request.touch))
     else:
@@ -109,7 +101,7 @@ def bench_and_show(request: BenchRequest, *, resume: bool, as_json: bool) -> Non
                 request.devices,
                 keep=request.keep,
                 touch=request.touch,
-                cpu=request.cpu,
+                cpu=request.cpu or DEFAULT_CPU,
                 on_left_out=note,
             ),
             providers=providers,
@@ -120,6 +112,19 @@ def bench_and_show(request: BenchRequest, *, resume: bool, as_json: bool) -> Non
         )
     show_measured(done.folders, as_json, several=len(done.folders) + len(done.failed) > 1)
     done.require_all()
+
+
+def _require_emulation(request: BenchRequest, *, resume: bool) -> None:
+    """Refuse a core to emulate where nothing is emulated, or where it was chosen before."""
+    if request.cpu is None:
+        return
+    if resume:
+        raise UsageError("--cpu is that of the interrupted session", "leave it out")
+    if ARM64 not in (name.strip() for name in request.devices.split(",")):
+        raise UsageError(
+            f"--cpu {request.cpu} is of {ARM64}, and --device is {request.devices}",
+            f"pass --device {ARM64}, or leave --cpu out",
+        )
 
 
 def bench_artifacts(
@@ -175,7 +180,7 @@ def bench_everywhere(
 
     Args:
         counting: the plan of a device that counts instructions; None: as `plan` has it.
-        pictures: keep what each graph makes of held-out photographs, for a report to show.
+        pictures: keep what each graph makes of held-out photographs, for a report of times to show.
         programs: gives what has to be on a device.
 
     Raises:
@@ -202,15 +207,8 @@ def bench_everywhere(
         jobs.append(Job(device, info, cases, counting if info.emulated_cpu else plan))
     folders, more_failed = measure(jobs, plan, build / SESSIONS, force=force, programs=programs)
     for folder in folders if pictures else ():
-        _picture(artifacts, probe, folder)
+        keep_pictures(artifacts, probe, folder)
     return Measured(folders, failed | more_failed)
-
-
-def _picture(artifacts: Sequence[Artifact], probe: Probe, folder: Path) -> None:
-    judged = [artifact for artifact in artifacts if "psnr_db" in artifact.fidelity]
-    if judged and probe.pairs and not (folder / PICTURES).exists():
-        with clock("restoring the held-out photographs") as count:
-            _write_pictures(judged, replace(probe, on_image=count), folder / PICTURES)
 
 
 def _whole(path: Path) -> Artifact:
@@ -271,31 +269,3 @@ def _write_input(probe: Probe, build: Path, seed: int) -> Path:
         # not tofile: its OSError on a full disk does not say what is wrong
         temporary.write_bytes(probe.crops[seed % len(probe.crops)].astype("<f4").tobytes())
     return path
-
-
-def _write_pictures(artifacts: Sequence[Artifact], probe: Probe, folder: Path) -> None:
-    """Write a crop of each held-out image as it was given, as it is, and as each graph restores it.
-
-    PICTURE.INDEX.LABEL.png, so that names sort in the order in which they are shown.
-    """
-    several = len({artifact.model for artifact in artifacts}) > 1
-    with unfinished(folder) as temporary:
-        temporary.mkdir()
-        pictured = probe.pairs[:MAX_PICTURES]
-        probe.on_image(0, len(pictured))
-        for done, pair in enumerate(pictured, start=1):
-            shown = [("degraded", pair.degraded), (SHARP, pair.sharp)]
-            for artifact in artifacts:
-                run = open_run(artifact.path, level=level_of(artifact), config=config_of(artifact))
-                label = f"{artifact.model} {artifact.kind}" if several else artifact.kind
-                shown.append((label, probe.restored(run, pair)))
-            for index, (label, image) in enumerate(shown):
-                name = f"{pair.name.replace('/', '-')}.{index:02d}.{label}.png"
-                picture = _middle(probe.pipeline.picture(image))
-                imsave(temporary / name, img_as_ubyte(picture), check_contrast=False)
-            probe.on_image(done, len(pictured))
-
-
-def _middle(image: np.ndarray) -> np.ndarray:
-    top, left = (max(0, (length - PICTURE_SIDE_PX) // 2) for length in image.shape[:2])
-    return image[top : top + PICTURE_SIDE_PX, left : left + PICTURE_SIDE_PX]

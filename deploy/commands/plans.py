@@ -28,6 +28,16 @@ def unlike_plans(*folders: Path) -> Unlike:
     return {name: (both[0], both[1]) for name, both in values.items() if len(both) > 1}
 
 
+def metric_of(session: Path) -> str:
+    """Give what a finished session measured: `latency`, or `instructions`.
+
+    Raises:
+        OSError, ValueError: its record is not there, or broken.
+    """
+    record = json.loads((session / SESSION_NAME).read_text())
+    return str(record["plan"].get("metric", "latency"))
+
+
 def _records(folder: Path) -> list[Path]:
     if not folder.is_dir():  # a result file of another tool
         return []

@@ -11,7 +11,8 @@ from skimage.io import imread
 from skimage.metrics import peak_signal_noise_ratio
 
 from android_bench.session import SESSION_NAME
-from deploy.commands.bench import PICTURES, SESSIONS, SHARP
+from deploy.commands.bench import SESSIONS
+from deploy.commands.pictures import PICTURES, SHARP
 from deploy.commands.plans import unlike_plans
 from deploy.commands.progress import clock
 from deploy.commands.show import console, print_json

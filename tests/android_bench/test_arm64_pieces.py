@@ -1,13 +1,17 @@
+import json
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from android_bench import arm64_pieces as pieces
+from android_bench.arm64 import EmulatedArm
 from android_bench.arm64_cpus import CPUS, find_cpu, require_features, write_description
-from android_bench.arm64_set_up import set_up
+from android_bench.arm64_set_up import LOCK, set_up
 from android_bench.devices import list_emulated
 from deploy.errors import DeviceError, UsageError
+from deploy.files import file_sha256
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="emulates Linux system calls")
 # of a cortex-a53, as the loader of glibc prints it
@@ -48,6 +52,69 @@ def test_where_nothing_can_fetch_the_emulator_it_is_said_what_to_install(nothing
     library.touch()
     with pytest.raises(DeviceError, match=r"there is no apt-get .*: install qemu-user"):
         set_up(lambda text: None)
+
+
+@pytest.fixture
+def cut_short(nothing_there):
+    """A cache in which a file that was fetched is shorter now."""
+    cache = pieces.default_cache()
+    library = pieces.library_path(cache, pieces.wanted_version())
+    library.parent.mkdir(parents=True)
+    library.write_bytes(b"whole")
+    name = library.relative_to(cache).as_posix()
+    record = {"sha256": {name: file_sha256(library)}}
+    (cache / pieces.MANIFEST).write_text(json.dumps(record))
+    pieces.require_unchanged()
+    library.write_bytes(b"wh")
+    return library
+
+
+@on_linux
+def test_a_file_that_was_cut_short_is_named_before_anything_is_launched(cut_short):
+    with pytest.raises(DeviceError, match="has changed since it was fetched") as raised:
+        _ = EmulatedArm(CPUS["a76"]).pieces
+    assert str(cut_short) in raised.value.problem
+    assert raised.value.next_step == (
+        f"remove {cut_short.parent}, then run `mofa-deploy runtime add --arm64`"
+    )
+
+
+@on_linux
+def test_a_piece_that_was_removed_is_fetched_whatever_its_hash_was(cut_short, monkeypatch):
+    cut_short.unlink()
+    said = []
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with pytest.raises(DeviceError, match="pip cannot get"):
+        set_up(said.append)
+    assert said == [f"onnxruntime {pieces.wanted_version()} for aarch64 (21 MB), by pip"]
+
+
+@on_linux
+def test_a_second_process_waits_until_the_first_has_filled_the_cache(nothing_there):
+    cache = pieces.default_cache()
+    library = pieces.library_path(cache, pieces.wanted_version())
+    library.parent.mkdir(parents=True)
+    library.touch()
+    hold = (
+        "import fcntl, sys, time\n"
+        "lock = open(sys.argv[1], 'w')\n"
+        "fcntl.flock(lock, fcntl.LOCK_EX)\n"
+        "print('held', flush=True)\n"
+        "sys.stdin.read(1)\n"
+    )
+    command = [sys.executable, "-c", hold, str(cache / LOCK)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as first:
+        assert first.stdout.readline() == b"held\n"
+        said = []
+
+        def say(text):
+            said.append(text)
+            if "another process" in text:
+                first.stdin.close()  # it is done
+
+        with pytest.raises(DeviceError, match="there is no apt-get"):
+            set_up(say)
+    assert said[0] == f"another process is filling {cache}; waiting for it"
 
 
 def test_another_system_than_linux_is_refused_in_words(monkeypatch):

@@ -37,6 +37,7 @@ def test_the_host_is_timed_and_the_core_counted_and_never_both_in_one_table(
 def test_what_is_printed_of_counts_says_that_they_are_no_time(pieces, net, judged, out):
     said = mofa("bench", net, "--device", "arm64", *judged, "--out", out)
     assert said.code == 0, said.err
+    assert "restoring" not in said.err
     assert "no time" in said.out
     assert " ms" not in said.out
 
@@ -58,6 +59,12 @@ def test_an_unknown_core_is_refused_with_the_known_ones(net, judged, out):
     said = mofa("bench", net, "--device", "arm64", "--cpu", "a99", *judged, "--out", out)
     assert said.code == EXPECTED_ERROR
     assert "unknown CPU 'a99': use one of a53" in said.err
+
+
+def test_a_core_to_emulate_is_refused_where_none_is_emulated(net, judged, out):
+    said = mofa("bench", net, "--device", "host", "--cpu", "a53", *judged, "--out", out)
+    assert (said.code, len(said.err.splitlines())) == (EXPECTED_ERROR, 1)
+    assert "--cpu a53 is of arm64, and --device is host: pass --device arm64" in said.err
 
 
 @pytest.mark.parametrize(
