@@ -29,6 +29,7 @@ from deploy.integer_ops import (
 )
 from deploy.onnx_file import load_graph
 from deploy.placement import TARGETS, WANTED_FLOAT, Target
+from deploy.targets import KEEPS_FLOAT
 
 # what the integer kernels want multiples of: depthwise channels, outputs of other convolutions
 X86_MULTIPLES, OTHER_MULTIPLES = (16, 16), (8, 4)
@@ -123,8 +124,8 @@ def _optimized(proto: onnx.ModelProto, target: Target) -> list[ir.Node]:
             level="all",
             config=target.config,
             save_to=saved,
-            # a layout of float operators, which gives them other names
-            disabled_optimizers=("NchwcTransformer",),
+            # NCHWc: a layout of float operators, which gives them other names
+            disabled_optimizers=("NchwcTransformer", KEEPS_FLOAT),
         )
         return list(ir.from_proto(onnx.load(saved)).graph)
 

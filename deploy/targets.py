@@ -35,10 +35,15 @@ class Target:
     hardware: str = "arm"
 
 
-_SIGNED = {"session.qdqisint8allowed": "1"}  # without it, x86 fuses hardly any signed operator
-_UNSIGNED = {"session.qdqisint8allowed": "0"}
+# A convolution that was left in float between integers on purpose: ONNX Runtime would quantize its
+# weights all the same, with one scale for all channels. To be said at every load; what an argument
+# of the session disables takes the entry's place, so it is said there too.
+KEEPS_FLOAT = "WeightBiasQuantization"
+_FLOAT_STAYS = {"optimization.disable_specified_optimizers": KEEPS_FLOAT}
+_SIGNED = {"session.qdqisint8allowed": "1", **_FLOAT_STAYS}  # without it, x86 fuses hardly anything
+_UNSIGNED = {"session.qdqisint8allowed": "0", **_FLOAT_STAYS}
 # NCHWc is a layout of x86 kernels; a file that holds it does not load elsewhere.
-_PORTABLE = ("NchwcTransformer",)
+_PORTABLE = ("NchwcTransformer", KEEPS_FLOAT)
 
 TARGETS = {
     target.name: target

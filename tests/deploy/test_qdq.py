@@ -130,6 +130,15 @@ def test_an_operator_of_the_table_has_an_integer_kernel(name, target):
     assert db(model, proto, target) > 30
 
 
+@pytest.mark.parametrize("target", [X86, ARM], ids=["x86", "arm-cpu"])
+def test_a_convolution_kept_in_float_between_integers_stays_float_at_load(target):
+    model = graph("a = Conv(x, w)  b = Conv(a, v)  y = Conv(b, w)")
+    proto, _ = quantized(model, target, float_nodes=["b"])
+    found = fused_ops(proto, target)
+    assert found["QLinearConv"] == 2
+    assert found["Conv"] + found["FusedConv"] == 1
+
+
 def test_a_relu_that_is_read_beside_its_input_has_a_kernel_too():
     model = graph("a = Conv(x, w)  b = Relu(a)  c = Add(a, b)  y = Conv(c, v)")
     proto, _ = quantized(model)
