@@ -19,25 +19,25 @@ STOPS = {signal.SIGINT: 130, signal.SIGKILL: -signal.SIGKILL}
 LAUNCHES = 4
 LAUNCH = "--min-runs"  # in the command that starts a launch on a phone, and in no other
 
-# The command, which sends itself a signal once its second launch has begun.
+# The command, which sends itself a signal while its second launch runs.
 STOPS_ITSELF = """
 import itertools
 import os
 
-from android_bench.host import HostDevice
+from android_bench import processes
 from deploy.cli import main
 
-numbers, start = itertools.count(1), HostDevice._start
+numbers, start = itertools.count(1), processes.subprocess.Popen
 
 
-def start_and_stop(device, argv):
-    process = start(device, argv)
-    if next(numbers) == 2:
+def start_and_stop(argv, **options):
+    process = start(argv, **options)
+    if "--input" in argv and next(numbers) == 2:
         os.kill(os.getpid(), {number})
     return process
 
 
-HostDevice._start = start_and_stop
+processes.subprocess.Popen = start_and_stop
 main()
 """
 
