@@ -279,8 +279,11 @@ def audit(
         ),
     ] = False,
     cpu: Annotated[
-        str, typer.Option(help="with --instructions: the core, a53, a76 or i8mm", metavar="CORE")
-    ] = "a76",
+        str | None,
+        typer.Option(
+            help="with --instructions: the core, a53, a76 or i8mm  [default: a76]", metavar="CORE"
+        ),
+    ] = None,
     out: Out = BUILD,
     json: Json = False,
 ) -> None:
@@ -291,12 +294,14 @@ def audit(
     """
     from deploy.commands.audit import audit_file, require_fused, show_audit
 
+    if cpu is not None and not instructions:
+        raise UsageError("--cpu is of --instructions", "pass both, or leave --cpu out")
     found = audit_file(source, target)
     counts = None
     if instructions:
         from deploy.commands.audit_counts import count_nodes
 
-        counts = count_nodes(found, out, cpu)
+        counts = count_nodes(found, out, cpu or "a76")
     show_audit(found, json, counts)
     if strict:
         require_fused(found)

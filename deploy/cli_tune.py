@@ -44,8 +44,11 @@ def tune(
         str, typer.Option(help="a name of `mofa-deploy devices`; phone: the only one")
     ] = "host",
     cpu: Annotated[
-        str, typer.Option(help="core that arm64 emulates: a53, a76 or i8mm", metavar="CORE")
-    ] = "a76",
+        str | None,
+        typer.Option(
+            help="core that arm64 emulates: a53, a76 or i8mm  [default: a76]", metavar="CORE"
+        ),
+    ] = None,
     target: Annotated[
         str | None,
         typer.Option(help="to try, by commas  [default: those of the device's processor]"),
@@ -96,6 +99,12 @@ def tune(
 
     if source is not None and (model or checkpoint or shape):
         raise UsageError(f"{source} is given, and what to export", "pass a FILE or --model")
+    if cpu is not None and device != "arm64":
+        raise UsageError(
+            f"--cpu {cpu} is of arm64, and --device is {device}",
+            "pass --device arm64, or leave --cpu out",
+        )
+    core = cpu or "a76"
     if model is None and (checkpoint or shape):
         raise UsageError("--checkpoint or --shape without --model", "pass --model, or a FILE")
     plan = BenchPlan(
@@ -113,7 +122,7 @@ def tune(
             *(model, checkpoint, read_shape(shape), out),
             held_out=held_out,
             device_name=device,
-            cpu=cpu,
+            cpu=core,
         )
     request = TuneRequest(
         source,
@@ -126,6 +135,6 @@ def tune(
         Calibration(data, crops, seed, method, search_on, held_out),
         force,
         not no_touch,
-        cpu,
+        core,
     )
     show_tuned(*tune(request), json)

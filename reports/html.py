@@ -103,7 +103,7 @@ def render_html(
             notes=_notes(table),
             operators_said=_COUNTED if isinstance(table, Grid) else _TIMED,
             groups=card_groups(summary, baseline_kind),
-            topics=_TOPICS,
+            topics=_topics(parts),
             sections=_sections(parts),
             logs=failure_logs(frames),
             facts=describe(frames, summary),
@@ -115,11 +115,16 @@ def render_html(
     )
 
 
+def _topics(parts: Mapping[str, Any]) -> dict[str, str]:
+    """Give the title of each topic of plots; an emulated core tells of no memory."""
+    return _TOPICS | ({"cost": "Quality and size"} if parts["is_counted"] else {})
+
+
 def _sections(parts: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Give the id and the title of each section that the page has."""
     there = {
         "comparison": "Comparison",
-        **{topic: title for topic, title in _TOPICS.items() if parts["plots"][topic]},
+        **{topic: title for topic, title in _topics(parts).items() if parts["plots"][topic]},
         "execution": "Who computed it" if _has_execution(parts) else "",
         "failures": "Failed launches" if parts["failures"] else "",
         "pictures": "Before and after" if parts["images"] else "",

@@ -153,6 +153,8 @@ def _clock(started_at_utc: object) -> str:
 def _conditions(runs: pd.DataFrame) -> tuple[tuple[str, str, bool], ...]:
     """Give the range of each condition that was recorded, or in how many launches it held."""
     recorded = {name: values for name in CONDITIONS if len(values := runs[name].dropna())}
+    if runs["mode"].eq("count").any():  # nothing waits there, and no page has both counts and times
+        recorded.pop("cooldown_ns", None)
     return tuple(
         (_name(name), f"in {values.sum()} of {counted(len(values), 'launch')}", False)
         if pd.api.types.is_bool_dtype(values)

@@ -84,6 +84,7 @@ def test_the_page_has_bars_and_operators_and_speaks_of_no_time(write_counts, tmp
     assert "Where the instructions go" in page
     assert "Fewest instructions" in page
     assert not OF_TIME.findall(re.sub(r"<[^>]*>", " ", text))
+    assert "Memory, quality" not in page
     assert page.count('id="operators-') == 2
 
 

@@ -1,9 +1,12 @@
 """The emulated core on the command line, where its pieces are there."""
 
+from pathlib import Path
+
 import pytest
 from cli_examples import EXPECTED_ERROR, mofa
 
 from android_bench.arm64_pieces import find_pieces
+from deploy.artifact import read_artifact
 from deploy.errors import DeviceError
 
 
@@ -65,6 +68,29 @@ def test_a_core_to_emulate_is_refused_where_none_is_emulated(net, judged, out):
     said = mofa("bench", net, "--device", "host", "--cpu", "a53", *judged, "--out", out)
     assert (said.code, len(said.err.splitlines())) == (EXPECTED_ERROR, 1)
     assert "--cpu a53 is of arm64, and --device is host: pass --device arm64" in said.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (("tune", "--device", "host"), "--cpu a53 is of arm64, and --device is host"),
+        (("audit",), "--cpu is of --instructions"),
+    ],
+)
+def test_no_command_takes_a_core_that_it_does_not_emulate(arguments, problem, net):
+    said = mofa(*arguments, net, "--cpu", "a53")
+    assert (said.code, len(said.err.splitlines())) == (EXPECTED_ERROR, 1)
+    assert problem in said.err
+
+
+@pytest.mark.slow
+def test_the_core_s_own_onnx_runtime_optimizes_a_graph(pieces, net, judged, out):
+    words = ("optimize", net, "--target", "arm-cpu", "--device", "arm64", *judged, "--out", out)
+    (made,) = mofa(*words, "--json").json()
+    artifact = read_artifact(Path(made["path"]))
+    assert artifact.params["valid_for"]["device"] == "arm64-a76"
+    assert artifact.path.parent.name == artifact.params["valid_for"]["device_id"]
+    assert artifact.fidelity["psnr_vs_parent_db"] is None  # checked there, and equal
 
 
 @pytest.mark.parametrize(
