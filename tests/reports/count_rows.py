@@ -58,7 +58,8 @@ def make_count_rows(
         run = make_run(session_id, kind, 0, order, device=device, status=status)
         run = replace(
             run, mode="count", intra_op_threads=1, n_samples=0, session_create_ns=None,
-            cooldown_ns=0, peak_rss_bytes=None, peak_rss_reset=None, input_shape=SHAPE, output_ok=True,
+            cooldown_ns=0, peak_rss_bytes=None, peak_rss_reset=None, input_shape=SHAPE,
+            output_ok=True,
         )  # fmt: skip
         counted = ("instructions", "session", *SHARES, "dot", "mmla", "fmla")
         fields = {name: value for name, value in case.items() if name not in counted}
