@@ -70,7 +70,8 @@ DEFAULTS = {
     "size": Budget(1.0),
     # counts repeat to 1e-4; docs/arm64.md
     "instructions": Budget(1.0),
-    "session_instructions": Budget(1.0),
+    # longer names alone made it 1.6 % more; benchmarks/README.md
+    "session_instructions": Budget(2.0),
 }
 
 

@@ -63,7 +63,7 @@ def test_a_regression_names_how_many_more_and_which_kinds(judge):
 def test_the_session_has_a_budget_of_its_own(judge):
     verdict = judge(changed("plain", session=440_000_000))
     one = findings(verdict)["net/plain", "session_instructions"]
-    assert (one.verdict, one.reason) == ("regression", "10 % more instructions, budget 1 %")
+    assert (one.verdict, one.reason) == ("regression", "10 % more instructions, budget 2 %")
     assert findings(verdict)["net/plain", "instructions"].verdict == "pass"
 
 
