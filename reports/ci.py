@@ -11,7 +11,7 @@ import xml.etree.ElementTree as ET
 from dataclasses import asdict
 from typing import Any
 
-from reports.budgets import METRICS
+from reports.budgets import COUNTED, METRICS
 from reports.gate import Verdict
 from reports.gate_findings import WHOLE_CASE, Finding
 from reports.gate_table import gate_markdown, gate_table
@@ -133,7 +133,7 @@ def github_action_benchmark(verdict: Verdict) -> list[dict[str, Any]]:
     return [
         {
             "name": f"{one.case} {one.metric}",
-            "unit": METRICS[one.metric].shown_in,
+            "unit": _unit(one.metric),
             "value": current.value,
             **_range(current),
             "extra": f"{one.verdict}: {one.reason}",
@@ -141,6 +141,12 @@ def github_action_benchmark(verdict: Verdict) -> list[dict[str, Any]]:
         for one, current in _good(verdict)
         if not METRICS[one.metric].higher_is_better
     ]
+
+
+def _unit(metric: str) -> str:
+    """Give the unit of a value that stands alone, beside no name of what it counts."""
+    unit = METRICS[metric].shown_in
+    return f"{unit} instructions" if metric in COUNTED else unit
 
 
 def _range(value: Estimate) -> dict[str, str]:

@@ -56,8 +56,13 @@ def learn(frames: Frames, launches: int = 8, seed: int = 0) -> list[Learned]:
         seed: of the drawn gates.
 
     Raises:
-        RowsError: no case has enough launches.
+        RowsError: no case has enough launches, or they were counted.
     """
+    if frames.runs["mode"].eq("count").any():
+        raise RowsError(
+            "counted instructions have no noise to learn budgets from",
+            "leave counted sessions out; `gate --metric instructions` compares exactly",
+        )
     found = []
     for _, of_case in frames.runs.groupby(["device_id", "case_id", "model_sha256"], sort=False):
         (case,) = measured_cases(_only(frames, of_case), [of_case["case_id"].iloc[0]])

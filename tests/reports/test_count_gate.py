@@ -8,7 +8,7 @@ from count_rows import LINE, emulated
 
 from deploy.errors import RowsError
 from reports.budgets import Budget, Budgets, default_budgets
-from reports.ci import as_json, bencher, junit
+from reports.ci import as_json, bencher, github_action_benchmark, junit
 from reports.count_baseline import baseline_text, read_baseline, write_baseline
 from reports.count_cases import baseline_of, counted_cases
 from reports.count_gate import baseline_changes, judge_counts
@@ -167,6 +167,7 @@ def test_machines_get_counts_and_not_millions(judge):
     verdict = judge(LINE)
     assert bencher(verdict)["net/plain"]["instructions"]["value"] == 53e6
     assert as_json(verdict)["findings"][0]["unit"] == "M"
+    assert {one["unit"] for one in github_action_benchmark(verdict)} == {"M instructions"}
     assert junit(verdict).count("<testcase") == 6
 
 

@@ -2,6 +2,7 @@ import tomllib
 
 import numpy as np
 import pytest
+from count_rows import LINE
 
 from deploy.errors import RowsError
 from reports.budgets import read_budgets
@@ -32,6 +33,11 @@ def test_a_quiet_device_is_offered_a_narrow_budget(history):
 
 def test_the_budget_grows_with_the_noise(history):
     assert history(0.01).budget < history(0.04).budget
+
+
+def test_counts_have_nothing_to_learn(write_counts):
+    with pytest.raises(RowsError, match="no noise to learn budgets from"):
+        learn(load(write_counts(LINE)))
 
 
 def test_the_noise_of_a_pair_is_that_of_two_launches(history):
