@@ -199,7 +199,8 @@ def test_both_sides_are_measured_in_one_session_that_can_be_judged_again(
 
 def test_no_photograph_is_restored_for_a_verdict(nets, judged, exact_only, out, monkeypatch):
     restored = []
-    monkeypatch.setattr("deploy.commands.bench.keep_pictures", lambda *given: restored.append(given))
+    kept = "deploy.commands.bench.keep_pictures"
+    monkeypatch.setattr(kept, lambda *given: restored.append(given))
     old, new = nets
     assert mofa("bench", old, *SHORT, *judged, "--out", out / "first").code == 0
     assert len(restored) == 1
