@@ -3,9 +3,9 @@
 A count repeats when everything that the guest can see repeats. So its environment is fixed, its
 files have the same absolute names (the loader and the library keep the path of the folder else, and
 a longer one moves the heap), its address space is laid out by the emulator alone (-R) from a fixed
-seed, and it has one thread and one core. Two things spoil counts unless
-they are stopped: ONNX Runtime's telemetry (1.29 and later, on by default) runs threads of its own,
-and the library asks getcpu before each matrix product (see native/ort_bench.c).
+seed, and it has one thread and one core. Two things spoil counts unless they are stopped: ONNX
+Runtime's telemetry (1.29 and later, on by default) runs threads of its own, and the library asks
+getcpu before each matrix product (see native/arm64/guest.c).
 """
 
 import hashlib

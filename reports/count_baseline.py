@@ -56,7 +56,8 @@ def read_baseline(path: Path) -> CountBaseline:
         raise RowsError(f"{path} is a folder, and a baseline is a file", _NOT_ONE) from error
     except OSError as error:
         raise RowsError(
-            f"no baseline at {path} ({error.strerror})", "write it: the same command, --rebaseline"
+            f"no baseline at {path} ({error.strerror})",
+            "check the path, or add --rebaseline to write it",
         ) from error
     except ValueError as error:
         raise RowsError(f"{path} is not JSON ({error})", _NOT_ONE) from error

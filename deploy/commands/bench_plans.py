@@ -1,11 +1,11 @@
 """From the options of `bench` to a plan of times and one of counts: each has its own defaults."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TypeVar
 
 from android_bench.arm64 import NAME as ARM64
-from android_bench.plan import COUNTING_TIMEOUT_S, BenchPlan
+from android_bench.plan import BenchPlan, counting
 from deploy.errors import UsageError
 
 Number = TypeVar("Number", int, float)
@@ -77,17 +77,19 @@ def counted(asked: Asked) -> BenchPlan:
     Raises:
         UsageError: more than one thread is asked for, or a value fits nothing.
     """
-    return BenchPlan(
-        launches=_or(asked.launches, 1),
-        warmup=_or(asked.warmup, 0),
-        seconds=0.0,
-        min_runs=1,
-        threads=_or(asked.threads, 1),
-        timeout_s=_or(asked.timeout, COUNTING_TIMEOUT_S),
-        seed=asked.seed,
-        profile_launches=int(asked.profile),
-        strict_provider=asked.strict_provider,
-        metric="instructions",
+    usual = counting(
+        BenchPlan(
+            seed=asked.seed,
+            profile_launches=int(asked.profile),
+            strict_provider=asked.strict_provider,
+        )
+    )
+    return replace(
+        usual,
+        launches=_or(asked.launches, usual.launches),
+        warmup=_or(asked.warmup, usual.warmup),
+        threads=_or(asked.threads, usual.threads),
+        timeout_s=_or(asked.timeout, usual.timeout_s),
     )
 
 

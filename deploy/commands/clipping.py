@@ -2,7 +2,7 @@
 
 No search looks at it then. Entropy ranges by the book lose over 20 dB on NAFNet, where what a block
 adds to the residual stream is small and rare, and the rare large values of the stream carry the
-image; with `--preset accurate`, which keeps the stream in float, they lose nothing.
+image; `--preset accurate` keeps the stream in float, and is spared that.
 """
 
 from collections.abc import Sequence

@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from android_bench.arm64 import NAME as ARM64
 from android_bench.arm64_cpus import DEFAULT_CPU
 from android_bench.devices import find_devices
 from android_bench.plan import BenchPlan
@@ -13,8 +14,6 @@ from deploy.artifact import list_artifacts, read_artifact
 from deploy.commands.bench import SESSIONS, bench_everywhere
 from deploy.commands.progress import note
 from deploy.errors import BenchOutputError
-
-ARM64 = "arm64"
 
 
 @dataclass(frozen=True)

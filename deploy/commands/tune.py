@@ -46,7 +46,7 @@ def exported(
     cpu: str,
 ) -> Path:
     """Give the plain file of a network by its name, exported where it is not there yet."""
-    device_of(device_name, cpu)  # an unknown one shall not cost an export
+    device_of(device_name, cpu).info()  # one that cannot be used shall not cost an export
     spec = model_spec(model, checkpoint, shape)
     made, _ = export_model(spec, build, held_out=held_out, dynamic=False, force=False)
     return made.path
